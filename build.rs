@@ -1,0 +1,57 @@
+//! Link settings: an rpath to libtorch, so that the binary starts without environment variables,
+//! and libtorch_cuda behind the `cuda` feature.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+fn main() {
+    println!("cargo:rerun-if-env-changed=LIBTORCH");
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=.git/HEAD");
+    // torch-sys (links = "tch") tells its direct dependents where libtorch's libraries are.
+    let lib = std::env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from);
+    if let Some(lib) = lib {
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+        if std::env::var_os("CARGO_FEATURE_CUDA").is_some() {
+            // Nothing in our code names a symbol of libtorch_cuda: without --no-as-needed the
+            // linker would drop it, and with it the registration of every CUDA kernel.
+            println!("cargo:rustc-link-search=native={}", lib.display());
+            for arg in [
+                "--no-as-needed",
+                "-ltorch_cuda",
+                "-lc10_cuda",
+                "--as-needed",
+            ] {
+                let arg = match arg.strip_prefix("--") {
+                    Some(_) => format!("-Wl,{arg}"),
+                    None => arg.to_string(),
+                };
+                println!("cargo:rustc-link-arg={arg}");
+            }
+        }
+    }
+    println!("cargo:rustc-env=RADIO_EVAL_GIT_REVISION={}", git_revision());
+}
+
+/// The commit built from, `+` where the tree had changes; `unknown` outside a checkout.
+fn git_revision() -> String {
+    let git = |args: &[&str]| {
+        let output = Command::new("git").args(args).output().ok()?;
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
+    };
+    match git(&["rev-parse", "--short=12", "HEAD"]) {
+        Some(revision) => {
+            let dirty = git(&["status", "--porcelain", "--untracked-files=no"]);
+            let mark = if dirty.is_some_and(|d| !d.is_empty()) {
+                "+"
+            } else {
+                ""
+            };
+            format!("{revision}{mark}")
+        }
+        None => "unknown".to_string(),
+    }
+}

@@ -1,0 +1,131 @@
+//! Flags that several subcommands share.
+
+use crate::models::{BuildOptions, ModelSpec, Window};
+use crate::runtime::device::parse_device;
+use crate::runtime::{Precision, Runtime};
+use crate::{Error, Result};
+use clap::Args;
+use std::path::PathBuf;
+
+/// Which network, and how it is built.
+#[derive(Debug, Clone, Args)]
+pub struct ModelArgs {
+    /// Zoo name (see `radio-eval models`), checkpoint file, weights folder or TorchScript file;
+    /// several with commas or by repeating the flag, where the command compares models
+    #[arg(long = "model", short = 'm', required = true, value_delimiter = ',')]
+    pub models: Vec<String>,
+    /// Where the weights are, instead of the zoo entry's own place
+    #[arg(long)]
+    pub weights: Option<PathBuf>,
+    /// Draw the weights from SEED instead of reading any; such figures are never compared with
+    /// published ones
+    #[arg(long, value_name = "SEED", num_args = 0..=1, default_missing_value = "0")]
+    pub random_weights: Option<u64>,
+    /// E-RADIO's attention window: trained, optimal or a number of tokens
+    #[arg(long, default_value = "trained", value_parser = parse_window)]
+    pub window: Window,
+    /// ViTDet window in patches (RADIO ViT)
+    #[arg(long)]
+    pub vitdet_window: Option<i64>,
+    /// How RADIO's position map is interpolated: true reproduces published figures, false
+    /// matches upstream since 2025-06-28 (default: what the zoo entry says)
+    #[arg(long)]
+    pub pos_align_corners: Option<bool>,
+    /// Patch tokens of CLIP teachers from before the final norm
+    #[arg(long)]
+    pub tokens_before_norm: bool,
+}
+
+fn parse_window(text: &str) -> Result<Window, String> {
+    match text {
+        "trained" => Ok(Window::Trained),
+        "optimal" => Ok(Window::Optimal),
+        _ => match text.parse() {
+            Ok(n) if n > 0 => Ok(Window::Size(n)),
+            _ => Err("use trained, optimal or a positive number of tokens".into()),
+        },
+    }
+}
+
+impl ModelArgs {
+    /// One spec per model.
+    pub fn specs(&self) -> Result<Vec<ModelSpec>> {
+        if self.weights.is_some() && self.models.len() > 1 {
+            return Err(Error::usage(
+                "--weights goes with one --model only; name each model's file as --model PATH instead",
+            ));
+        }
+        Ok(self
+            .models
+            .iter()
+            .map(|model| ModelSpec {
+                model: model.clone(),
+                weights: self.weights.clone(),
+                random_weights: self.random_weights,
+            })
+            .collect())
+    }
+
+    pub fn build_options(&self, runtime: &Runtime) -> BuildOptions {
+        BuildOptions {
+            device: runtime.device,
+            kind: runtime.precision.kind(),
+            pos_align_corners: self.pos_align_corners,
+            window: self.window,
+            vitdet_window: self.vitdet_window,
+            tokens_before_norm: self.tokens_before_norm,
+            zoo_hints: serde_json::Value::Null,
+        }
+    }
+}
+
+/// Where and how to compute.
+#[derive(Debug, Clone, Args)]
+pub struct RuntimeArgs {
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// fp32, bf16 or fp16
+    #[arg(long, alias = "dtype", default_value = "fp32")]
+    pub precision: Precision,
+    /// Threads that decode and resize (default: one per core)
+    #[arg(long)]
+    pub workers: Option<usize>,
+    /// Threads of each libtorch operator (default: libtorch's own choice)
+    #[arg(long)]
+    pub threads: Option<usize>,
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+impl RuntimeArgs {
+    pub fn runtime(&self) -> Result<Runtime> {
+        if let Some(threads) = self.threads {
+            tch::set_num_threads(threads.clamp(1, 1024) as i32);
+        }
+        tch::manual_seed(self.seed as i64);
+        Ok(Runtime {
+            device: parse_device(&self.device)?,
+            precision: self.precision,
+            workers: self.workers.unwrap_or(Runtime::cpu().workers).max(1),
+            seed: self.seed,
+        })
+    }
+}
+
+/// Where results go. stdout carries the table, or JSON with `--json`.
+#[derive(Debug, Clone, Args)]
+pub struct OutputArgs {
+    /// Folder for the records, one JSON file per cell
+    #[arg(long, default_value = "results/run")]
+    pub out: PathBuf,
+    /// Print an array of records instead of the table
+    #[arg(long)]
+    pub json: bool,
+    /// Also write the table as CSV
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// Also write the table as Markdown
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+}

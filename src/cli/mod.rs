@@ -1,0 +1,69 @@
+//! One file per subcommand: flags become the options of a task; no tensor code here.
+
+pub mod common;
+pub mod logging;
+
+use crate::{Error, runtime};
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Evaluate vision foundation models: RADIO, E-RADIO and their teachers, on one set of benchmarks.
+///
+/// Exit codes: 0 done; 1 error; 2 wrong usage; 3 done, but a checked value is out of tolerance;
+/// 130 interrupted (state is kept; the same command goes on).
+#[derive(Debug, Parser)]
+#[command(name = "radio-eval", version)]
+pub struct Cli {
+    /// More messages on stderr (-v: progress of stages, -vv: everything)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Warnings and errors only; no progress bars
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List the models known by name
+    Models,
+}
+
+/// How a command that did its work ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Done,
+    /// A checked value is out of tolerance (exit code 3).
+    OutOfTolerance,
+}
+
+/// Runs the chosen subcommand.
+pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
+    runtime::interrupt::install()?;
+    match cli.command {
+        Command::Models => Ok(Outcome::Done),
+    }
+}
+
+/// Prints an error and maps the outcome to the process's exit code.
+pub fn exit_code(outcome: anyhow::Result<Outcome>) -> ExitCode {
+    match outcome {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::OutOfTolerance) => ExitCode::from(3),
+        Err(error) => {
+            // A reader that closed the pipe (`radio-eval models | head`) is not a failure.
+            if let Some(io) = error.downcast_ref::<std::io::Error>()
+                && io.kind() == std::io::ErrorKind::BrokenPipe
+            {
+                return ExitCode::SUCCESS;
+            }
+            eprintln!("error: {error:#}");
+            match error.downcast_ref::<Error>() {
+                Some(Error::Usage(_)) => ExitCode::from(2),
+                Some(Error::Interrupted) => ExitCode::from(130),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The list of architectures: how a checkpoint finds the code that runs it.
+
+use super::backbone::Backbone;
+use crate::weights::Checkpoint;
+use crate::{Error, Result};
+use tch::{Device, Kind};
+
+/// E-RADIO's attention window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Window {
+    /// The window the weights were trained with.
+    #[default]
+    Trained,
+    /// The largest divisor of min(H,W)/32 that is at most 16 (`set_optimal_window_size`).
+    Optimal,
+    Size(i64),
+}
+
+/// What the user may choose when a network is built.
+#[derive(Debug, Clone)]
+pub struct BuildOptions {
+    pub device: Device,
+    pub kind: Kind,
+    /// Overrides the zoo entry's rule for interpolating positions (RADIO ViT).
+    pub pos_align_corners: Option<bool>,
+    pub window: Window,
+    /// ViTDet window in patches (RADIO ViT); tightens the resolution step.
+    pub vitdet_window: Option<i64>,
+    /// Patch tokens of CLIP teachers after (default) or before `ln_post` (spec teachers.md §0.3).
+    pub tokens_before_norm: bool,
+    /// Facts the zoo knows and the file does not; `Null` for a path.
+    pub zoo_hints: serde_json::Value,
+}
+
+impl Default for BuildOptions {
+    fn default() -> Self {
+        BuildOptions {
+            device: Device::Cpu,
+            kind: Kind::Float,
+            pos_align_corners: None,
+            window: Window::default(),
+            vitdet_window: None,
+            tokens_before_norm: false,
+            zoo_hints: serde_json::Value::Null,
+        }
+    }
+}
+
+/// A family of networks that one file of code can run.
+pub trait Architecture: Sync {
+    /// Short name, as in records (`radio-vit`, `e-radio`, `clip`, ...).
+    fn name(&self) -> &'static str;
+
+    /// Whether `checkpoint` holds such a network: by its config or args, else by its keys.
+    fn recognises(&self, checkpoint: &Checkpoint) -> bool;
+
+    /// Builds the network; strict about tensors. With [`crate::weights::Source::Random`], sizes
+    /// come from `checkpoint.config` alone.
+    fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>>;
+}
+
+/// Every architecture; the first that recognises a checkpoint builds it.
+pub static ARCHITECTURES: &[&dyn Architecture] = &[];
+
+/// Builds whatever network `checkpoint` holds.
+pub fn build(checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
+    let architecture = ARCHITECTURES
+        .iter()
+        .find(|a| a.recognises(checkpoint))
+        .ok_or_else(|| {
+            let known: Vec<_> = ARCHITECTURES.iter().map(|a| a.name()).collect();
+            Error::file(
+                &checkpoint.path,
+                format!(
+                    "neither the config nor the tensor names are of an architecture known here ({}); \
+                     bare tensors need their config.json or args JSON beside them",
+                    known.join(", ")
+                ),
+            )
+        })?;
+    crate::runtime::guard(|| tch::no_grad(|| architecture.build(checkpoint, options)))
+}

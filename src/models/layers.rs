@@ -1,0 +1,143 @@
+//! Layers shared by the transformers. Fields are the checkpoint's keys.
+
+use crate::Result;
+use crate::weights::Params;
+use tch::Tensor;
+
+/// y = x Wᵀ (+ b); weight [out, in].
+pub struct Linear {
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+impl Linear {
+    pub fn new(p: Params, input: i64, output: i64, bias: bool) -> Result<Self> {
+        Ok(Linear {
+            weight: p.get("weight", &[output, input])?,
+            bias: bias.then(|| p.get("bias", &[output])).transpose()?,
+        })
+    }
+
+    pub fn from_tensors(weight: Tensor, bias: Option<Tensor>) -> Self {
+        Linear { weight, bias }
+    }
+
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        x.linear(&self.weight, self.bias.as_ref())
+    }
+}
+
+/// Layer normalisation over the last axis (biased variance, eps inside the root).
+pub struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    eps: f64,
+}
+
+impl LayerNorm {
+    pub fn new(p: Params, dim: i64, eps: f64) -> Result<Self> {
+        Ok(LayerNorm {
+            weight: p.get("weight", &[dim])?,
+            bias: p.get("bias", &[dim])?,
+            eps,
+        })
+    }
+
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        let dim = self.weight.size();
+        x.layer_norm(dim, Some(&self.weight), Some(&self.bias), self.eps, true)
+    }
+}
+
+/// Activations by the names the specs use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// exact (erf) GELU
+    Gelu,
+    /// tanh approximation of GELU
+    GeluTanh,
+    /// x·σ(1.702x), OpenAI CLIP
+    QuickGelu,
+    Silu,
+    Relu,
+}
+
+impl Activation {
+    pub fn forward(self, x: &Tensor) -> Tensor {
+        match self {
+            Activation::Gelu => x.gelu("none"),
+            Activation::GeluTanh => x.gelu("tanh"),
+            Activation::QuickGelu => x * (x * 1.702).sigmoid(),
+            Activation::Silu => x.silu(),
+            Activation::Relu => x.relu(),
+        }
+    }
+}
+
+/// softmax(q kᵀ · scale + mask) v for [B, heads, N, d] tensors; `scale` defaults to d^-0.5.
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>) -> Tensor {
+    Tensor::scaled_dot_product_attention(q, k, v, mask, 0.0, false, None, false)
+}
+
+/// Multi-head self-attention on a fused [3C, C] projection (rows q, k, v).
+pub struct Attention {
+    pub qkv: Linear,
+    pub proj: Linear,
+    heads: i64,
+}
+
+impl Attention {
+    pub fn new(p: &Params, dim: i64, heads: i64, qkv_bias: bool) -> Result<Self> {
+        Ok(Attention {
+            qkv: Linear::new(p.pp("qkv"), dim, 3 * dim, qkv_bias)?,
+            proj: Linear::new(p.pp("proj"), dim, dim, true)?,
+            heads,
+        })
+    }
+
+    pub fn from_parts(qkv: Linear, proj: Linear, heads: i64) -> Self {
+        Attention { qkv, proj, heads }
+    }
+
+    /// x: [B, N, C]
+    pub fn forward(&self, x: &Tensor, mask: Option<&Tensor>) -> Tensor {
+        let (b, n, c) = x.size3().expect("attention takes [B, N, C]");
+        let qkv = self
+            .qkv
+            .forward(x)
+            .view([b, n, 3, self.heads, c / self.heads])
+            .permute([2, 0, 3, 1, 4]); // [3, B, heads, N, d]
+        let y = attention(&qkv.get(0), &qkv.get(1), &qkv.get(2), mask);
+        self.proj.forward(&y.transpose(1, 2).reshape([b, n, c]))
+    }
+}
+
+/// fc1 -> activation -> fc2.
+pub struct Mlp {
+    fc1: Linear,
+    fc2: Linear,
+    activation: Activation,
+}
+
+impl Mlp {
+    pub fn new(p: &Params, dim: i64, hidden: i64, activation: Activation) -> Result<Self> {
+        Ok(Mlp {
+            fc1: Linear::new(p.pp("fc1"), dim, hidden, true)?,
+            fc2: Linear::new(p.pp("fc2"), hidden, dim, true)?,
+            activation,
+        })
+    }
+
+    pub fn from_parts(fc1: Linear, fc2: Linear, activation: Activation) -> Self {
+        Mlp {
+            fc1,
+            fc2,
+            activation,
+        }
+    }
+
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        self.fc2
+            .forward(&self.activation.forward(&self.fc1.forward(x)))
+    }
+}

@@ -1,0 +1,11 @@
+//! Backbones: students, teachers and users' TorchScript files behind one trait.
+
+pub mod architecture;
+pub mod backbone;
+pub mod layers;
+pub mod resolve;
+pub mod zoo;
+
+pub use architecture::{ARCHITECTURES, Architecture, BuildOptions, Window};
+pub use backbone::{AdaptorFeatures, Backbone, BackboneInfo, Features};
+pub use resolve::{ModelSpec, Resolved, resolve};

@@ -1,0 +1,91 @@
+//! From `--model` and `--weights` to a loaded backbone.
+
+use super::architecture::{self, BuildOptions};
+use super::backbone::Backbone;
+use super::zoo::{self, ZooEntry};
+use crate::weights::Checkpoint;
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// What the user asked for.
+#[derive(Debug, Clone, Default)]
+pub struct ModelSpec {
+    /// A zoo name, a checkpoint file, a weights folder, or a TorchScript file.
+    pub model: String,
+    pub weights: Option<PathBuf>,
+    pub random_weights: Option<u64>,
+}
+
+/// A loaded model and where it came from.
+pub struct Resolved {
+    /// Zoo name, or the file's stem.
+    pub name: String,
+    pub entry: Option<&'static ZooEntry>,
+    pub checkpoint: Checkpoint,
+    pub backbone: Box<dyn Backbone>,
+}
+
+/// `$RADIO_EVAL_HOME`, else `~/.cache/radio-eval`.
+pub fn home() -> PathBuf {
+    std::env::var_os("RADIO_EVAL_HOME").map_or_else(
+        || {
+            let user = std::env::var_os("HOME").map_or_else(|| PathBuf::from("."), PathBuf::from);
+            user.join(".cache/radio-eval")
+        },
+        PathBuf::from,
+    )
+}
+
+/// Finds the weights and builds the network.
+pub fn resolve(spec: &ModelSpec, options: &BuildOptions) -> Result<Resolved> {
+    let path = Path::new(&spec.model);
+    let entry = match zoo::find(&spec.model) {
+        Ok(entry) => Some(entry),
+        Err(_) if path.exists() => None,
+        Err(unknown) => return Err(unknown),
+    };
+    let checkpoint = match (spec.random_weights, &spec.weights, entry) {
+        (Some(seed), _, Some(entry)) => Checkpoint::random((entry.config)(), seed),
+        (Some(_), _, None) => {
+            return Err(Error::usage(
+                "--random-weights needs a zoo name (a file has its own weights)",
+            ));
+        }
+        (None, Some(weights), _) => Checkpoint::open(weights)?,
+        (None, None, None) => Checkpoint::open(path)?,
+        (None, None, Some(entry)) => Checkpoint::open(&locate(entry)?)?,
+    };
+    let mut options = options.clone();
+    if let Some(entry) = entry {
+        options.zoo_hints = (entry.hints)();
+    }
+    let backbone = architecture::build(&checkpoint, &options)?;
+    let name = entry.map_or_else(
+        || {
+            path.file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned()
+        },
+        |e| e.name.to_string(),
+    );
+    Ok(Resolved {
+        name,
+        entry,
+        checkpoint,
+        backbone,
+    })
+}
+
+/// Where the weights of a zoo entry lie on this machine: `$RADIO_EVAL_HOME/weights/<name>`, else
+/// the Hugging Face cache, else an error with the exact repository, file and command.
+pub fn locate(entry: &ZooEntry) -> Result<PathBuf> {
+    let folder = home().join("weights").join(entry.name);
+    if folder.exists() {
+        return Ok(folder);
+    }
+    Err(Error::model(format!(
+        "the weights of {} are not on this machine; fetch {}/{} with `radio-eval fetch {}`, or name them with --weights",
+        entry.name, entry.repo, entry.file, entry.name
+    )))
+}

@@ -1,0 +1,126 @@
+//! One self-describing JSON file per (task, model, settings) cell. Tables are made from records
+//! and never recompute.
+
+use crate::{Error, Result};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::io::Write;
+use std::path::Path;
+
+/// Raised whenever a field changes its meaning.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// A value with its 95 % interval and sample count where defined; percentages in 0..100.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Metric {
+    pub value: f64,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub low: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub high: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub n: Option<u64>,
+}
+
+impl Metric {
+    pub fn value(value: f64) -> Self {
+        Metric {
+            value,
+            low: None,
+            high: None,
+            n: None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ModelPart {
+    pub name: String,
+    pub architecture: String,
+    /// The file or folder, or `random:SEED`.
+    pub weights: String,
+    /// SHA-256 of the weight files; `None` for random weights.
+    pub sha256: Option<String>,
+    pub random_weights: bool,
+    pub parameters: i64,
+    pub adaptor: Option<String>,
+    /// Settings that change the features (window, pos_align_corners, ...).
+    pub settings: Map<String, Value>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DataPart {
+    pub name: String,
+    pub path: String,
+    pub split: String,
+    pub samples: u64,
+    /// SHA-256 over keys, labels and sizes (see `data`).
+    pub fingerprint: String,
+    /// Unreadable samples passed over under `--skip-bad`.
+    pub skipped: u64,
+    pub transform: Value,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Timings {
+    pub wall_s: f64,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub images_per_s: Option<f64>,
+    /// Seconds by stage name.
+    #[serde(default)]
+    pub stages: IndexMap<String, f64>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    pub schema_version: u32,
+    pub tool_version: String,
+    pub git_revision: String,
+    pub libtorch_version: String,
+    pub command: Vec<String>,
+    pub created: String,
+    pub task: String,
+    pub model: ModelPart,
+    pub device: String,
+    pub precision: String,
+    pub threads: usize,
+    pub seed: u64,
+    /// (height, width)
+    pub resolution: (i64, i64),
+    pub data: Vec<DataPart>,
+    /// Every option of the task that can change a number.
+    pub options: Map<String, Value>,
+    pub metrics: IndexMap<String, Metric>,
+    pub timings: Timings,
+    pub warnings: Vec<String>,
+}
+
+impl Record {
+    /// Writes to a temporary file beside `path` and renames, so that no half record is ever seen.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_vec_pretty(self).map_err(|e| Error::file(path, e))?;
+        write_atomically(path, &text)
+    }
+
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read(path).map_err(|e| Error::file(path, e))?;
+        serde_json::from_slice(&text)
+            .map_err(|e| Error::file(path, format!("not a radio-eval record: {e}")))
+    }
+}
+
+/// Writes `bytes` to `path` through a temporary file in the same folder.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = match path.parent() {
+        Some(p) if !p.as_os_str().is_empty() => p,
+        _ => Path::new("."),
+    };
+    std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|e| Error::file(folder, e))?;
+    file.write_all(bytes)
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(|e| Error::file(path, e))?;
+    file.persist(path).map_err(|e| Error::file(path, e.error))?;
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! Device, precision and thread settings of a run.
+
+use crate::{Error, Result};
+use std::str::FromStr;
+use tch::{Device, Kind};
+
+/// Arithmetic precision of the network. Weights are converted once, at load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    #[default]
+    Fp32,
+    Bf16,
+    Fp16,
+}
+
+impl Precision {
+    pub fn kind(self) -> Kind {
+        match self {
+            Precision::Fp32 => Kind::Float,
+            Precision::Bf16 => Kind::BFloat16,
+            Precision::Fp16 => Kind::Half,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::Fp32 => "fp32",
+            Precision::Bf16 => "bf16",
+            Precision::Fp16 => "fp16",
+        }
+    }
+}
+
+impl FromStr for Precision {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text.to_ascii_lowercase().as_str() {
+            "fp32" | "float32" | "f32" => Ok(Precision::Fp32),
+            "bf16" | "bfloat16" => Ok(Precision::Bf16),
+            "fp16" | "float16" | "f16" | "half" => Ok(Precision::Fp16),
+            _ => Err(Error::usage(format!(
+                "`{text}` is not a precision; use fp32, bf16 or fp16"
+            ))),
+        }
+    }
+}
+
+/// Reads `auto`, `cpu`, `cuda` or `cuda:N`. `auto` is CUDA when there is a device, else the CPU.
+pub fn parse_device(text: &str) -> Result<Device> {
+    let cuda = |index: usize| {
+        let count = tch::Cuda::device_count();
+        if (index as i64) < count {
+            Ok(Device::Cuda(index))
+        } else if count == 0 {
+            Err(Error::usage(format!(
+                "--device {text}: libtorch sees no CUDA device; use --device cpu, or build with \
+                 `--features cuda` against the CUDA wheel set (`make build TORCH=cuda`)"
+            )))
+        } else {
+            Err(Error::usage(format!(
+                "--device {text}: this machine has {count} CUDA device(s), numbered from 0"
+            )))
+        }
+    };
+    match text {
+        "auto" => Ok(Device::cuda_if_available()),
+        "cpu" => Ok(Device::Cpu),
+        "cuda" => cuda(0),
+        _ => match text.strip_prefix("cuda:").map(str::parse) {
+            Some(Ok(index)) => cuda(index),
+            _ => Err(Error::usage(format!(
+                "`{text}` is not a device; use auto, cpu, cuda or cuda:N"
+            ))),
+        },
+    }
+}
+
+/// The settings every task shares.
+#[derive(Debug, Clone, Copy)]
+pub struct Runtime {
+    pub device: Device,
+    pub precision: Precision,
+    /// Worker threads for decoding and resizing.
+    pub workers: usize,
+    pub seed: u64,
+}
+
+impl Runtime {
+    pub fn cpu() -> Self {
+        Runtime {
+            device: Device::Cpu,
+            precision: Precision::Fp32,
+            workers: std::thread::available_parallelism().map_or(1, |n| n.get()),
+            seed: 0,
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Where and how a run computes: device, precision, threads, seeds, interruption.
+
+pub mod device;
+pub mod guard;
+pub mod interrupt;
+
+pub use device::{Precision, Runtime};
+pub use guard::guard;

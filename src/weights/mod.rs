@@ -1,0 +1,16 @@
+//! Weight files: opened as a [`Checkpoint`] (tensors by name, plus the config or args beside or
+//! inside them), read into a network through [`Params`], strictly.
+
+pub mod checkpoint;
+pub mod lazy;
+pub mod params;
+pub mod safetensors;
+
+pub use checkpoint::{Checkpoint, Source};
+pub use lazy::{LazyTensor, Mapping};
+pub use params::{ParamStore, Params};
+
+use indexmap::IndexMap;
+
+/// Tensors of a file by their key, in file order, each read only when asked for.
+pub type StateDict = IndexMap<String, LazyTensor>;

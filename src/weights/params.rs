@@ -1,0 +1,219 @@
+//! Reads a network's parameters from a checkpoint, strictly.
+//!
+//! A layer asks for each tensor by its key and the shape it must have. What was never asked for
+//! is an error at [`ParamStore::finish`], unless the architecture names it as known-dead.
+
+use super::checkpoint::{Checkpoint, Source};
+use crate::{Error, Result};
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use tch::{Device, Kind, Tensor};
+
+/// The parameters of one network while it is being built.
+pub struct ParamStore<'a> {
+    checkpoint: &'a Checkpoint,
+    device: Device,
+    kind: Kind,
+    used: RefCell<HashSet<String>>,
+    parameters: Cell<i64>,
+}
+
+impl<'a> ParamStore<'a> {
+    pub fn new(checkpoint: &'a Checkpoint, device: Device, kind: Kind) -> Self {
+        ParamStore {
+            checkpoint,
+            device,
+            kind,
+            used: RefCell::default(),
+            parameters: Cell::new(0),
+        }
+    }
+
+    /// The root of the key tree.
+    pub fn root(&self) -> Params<'_> {
+        Params {
+            store: self,
+            prefix: String::new(),
+        }
+    }
+
+    /// Number of parameters read so far (buffers not counted).
+    pub fn parameters(&self) -> i64 {
+        self.parameters.get()
+    }
+
+    /// Checks that nothing in the file was left over, except keys for which `dead` says so.
+    pub fn finish(&self, dead: impl Fn(&str) -> bool) -> Result<()> {
+        let Source::File(tensors) = &self.checkpoint.source else {
+            return Ok(());
+        };
+        let used = self.used.borrow();
+        let left: Vec<&str> = tensors
+            .keys()
+            .map(String::as_str)
+            .filter(|name| !used.contains(*name) && !dead(name))
+            .collect();
+        match left.as_slice() {
+            [] => Ok(()),
+            [first, rest @ ..] => Err(Error::tensor(
+                &self.checkpoint.path,
+                *first,
+                format!(
+                    "unexpected: the architecture has no place for it{}. The file may be of another model, or of a newer version",
+                    match rest.len() {
+                        0 => String::new(),
+                        n => format!(" (nor for {n} more)"),
+                    }
+                ),
+            )),
+        }
+    }
+}
+
+/// A place in the key tree, like `blocks.3.attn`.
+#[derive(Clone)]
+pub struct Params<'a> {
+    store: &'a ParamStore<'a>,
+    prefix: String,
+}
+
+impl Params<'_> {
+    /// Steps down: `p.pp("attn").pp("qkv")` reads `attn.qkv.*`.
+    pub fn pp(&self, name: impl std::fmt::Display) -> Self {
+        Params {
+            store: self.store,
+            prefix: self.key(&name.to_string()),
+        }
+    }
+
+    fn key(&self, name: &str) -> String {
+        match (self.prefix.as_str(), name) {
+            ("", name) => name.to_string(),
+            (prefix, "") => prefix.to_string(),
+            (prefix, name) => format!("{prefix}.{name}"),
+        }
+    }
+
+    pub fn device(&self) -> Device {
+        self.store.device
+    }
+
+    /// The run's precision.
+    pub fn kind(&self) -> Kind {
+        self.store.kind
+    }
+
+    /// Whether the file has that tensor; always false for random weights, so presence that
+    /// shapes the architecture must come from a config.
+    pub fn has(&self, name: &str) -> bool {
+        self.store.checkpoint.has(&self.key(name))
+    }
+
+    /// A parameter of exactly that shape, in the run's precision.
+    pub fn get(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        let tensor = self.read(name, shape, self.store.kind)?;
+        self.count(&tensor);
+        Ok(tensor)
+    }
+
+    /// A parameter kept in fp32 whatever the run's precision (position tables, scales).
+    pub fn get_f32(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        let tensor = self.read(name, shape, Kind::Float)?;
+        self.count(&tensor);
+        Ok(tensor)
+    }
+
+    /// A buffer (running statistics, constants) in fp32; not counted as a parameter.
+    pub fn buffer(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        self.read(name, shape, Kind::Float)
+    }
+
+    /// Marks a tensor as seen without reading it (a dead weight whose place is known).
+    pub fn skip(&self, name: &str) {
+        self.store.used.borrow_mut().insert(self.key(name));
+    }
+
+    fn count(&self, tensor: &Tensor) {
+        let total = self.store.parameters.get() + tensor.numel() as i64;
+        self.store.parameters.set(total);
+    }
+
+    fn read(&self, name: &str, shape: &[i64], kind: Kind) -> Result<Tensor> {
+        let key = self.key(name);
+        let checkpoint = self.store.checkpoint;
+        match &checkpoint.source {
+            Source::Random(seed) => random(*seed, &key, shape, kind, self.store.device),
+            Source::File(tensors) => {
+                let stored = tensors.get(&key).ok_or_else(|| {
+                    Error::tensor(
+                        &checkpoint.path,
+                        &key,
+                        format!("missing; the architecture needs it with shape {shape:?}"),
+                    )
+                })?;
+                // A scalar may be stored as [] or as [1].
+                let scalar = stored.numel() == 1 && shape.iter().product::<i64>() == 1;
+                if stored.shape != shape && !scalar {
+                    return Err(Error::tensor(
+                        &checkpoint.path,
+                        &key,
+                        format!(
+                            "has shape {:?}, the architecture needs {shape:?}",
+                            stored.shape
+                        ),
+                    ));
+                }
+                self.store.used.borrow_mut().insert(key);
+                Ok(stored.read(self.store.device, kind)?.f_view(shape)?)
+            }
+        }
+    }
+}
+
+/// A parameter drawn from `seed` and its key alone, so that the order of construction does not
+/// matter. Scales keep activations near unit variance: matrices N(0, 1/fan-in), norm weights and
+/// variances near 1, the rest small.
+fn random(seed: u64, key: &str, shape: &[i64], kind: Kind, device: Device) -> Result<Tensor> {
+    let mut hasher = DefaultHasher::new();
+    (seed, key).hash(&mut hasher);
+    let numel: i64 = shape.iter().product();
+    let mut draw = Tensor::f_empty([numel], (Kind::Float, Device::Cpu))?;
+    fill_normal(&mut draw, hasher.finish())?;
+    let draw = draw.f_view(shape)?;
+    let name = key.rsplit('.').next().unwrap_or(key);
+    let values = match (name, shape) {
+        ("running_var" | "norm_std", _) => draw.f_abs()?.f_mul_scalar(0.1)?.f_add_scalar(0.9)?,
+        ("bias" | "running_mean" | "norm_mean", _) => draw.f_mul_scalar(0.02)?,
+        (_, [] | [_]) => draw.f_mul_scalar(0.02)?.f_add_scalar(1.0)?,
+        (_, [1, ..]) => draw.f_mul_scalar(0.02)?,
+        (_, [_, fan_in @ ..]) => {
+            let fan_in: i64 = fan_in.iter().product();
+            draw.f_mul_scalar((fan_in as f64).powf(-0.5))?
+        }
+    };
+    Ok(values.f_to_kind(kind)?.f_to_device(device)?)
+}
+
+/// Fills a contiguous fp32 CPU tensor with approximately normal numbers (Irwin-Hall of 4) from a
+/// SplitMix64 stream: a full-size model is drawn in seconds and alike on every machine.
+fn fill_normal(tensor: &mut Tensor, seed: u64) -> Result<()> {
+    let len = tensor.numel();
+    if len == 0 {
+        return Ok(());
+    }
+    // SAFETY: freshly allocated, contiguous, fp32, on the CPU, not shared.
+    let values = unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr() as *mut f32, len) };
+    let mut state = seed;
+    for value in values {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^= z >> 31;
+        let sum: i32 = (0..4).map(|i| (z >> (16 * i)) as u16 as i32).sum();
+        // Mean 2·65535, variance 4·65536²/12.
+        *value = (sum - 131_070) as f32 * (1.732_050_8 / 65_536.0);
+    }
+    Ok(())
+}

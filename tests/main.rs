@@ -1,0 +1,3 @@
+//! Integration tests, by feature: small trees, the real binary, exact results.
+
+mod common;
