@@ -1,7 +1,7 @@
 //! Link settings: an rpath to libtorch, so that the binary starts without environment variables,
 //! and libtorch_cuda behind the `cuda` feature.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn main() {
@@ -10,7 +10,7 @@ fn main() {
     println!("cargo:rerun-if-changed=.git/HEAD");
     // torch-sys (links = "tch") tells its direct dependents where libtorch's libraries are.
     let lib = std::env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from);
-    if let Some(lib) = lib {
+    if let Some(lib) = &lib {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
         if std::env::var_os("CARGO_FEATURE_CUDA").is_some() {
             // Nothing in our code names a symbol of libtorch_cuda: without --no-as-needed the
@@ -31,6 +31,23 @@ fn main() {
         }
     }
     println!("cargo:rustc-env=RADIO_EVAL_GIT_REVISION={}", git_revision());
+    let version = lib.and_then(|lib| libtorch_version(&lib));
+    println!(
+        "cargo:rustc-env=RADIO_EVAL_LIBTORCH_VERSION={}",
+        version.as_deref().unwrap_or("unknown")
+    );
+}
+
+/// libtorch's version from the header that torch-sys compiles against.
+fn libtorch_version(lib: &Path) -> Option<String> {
+    let header = lib.parent()?.join("include/torch/headeronly/version.h");
+    let text = std::fs::read_to_string(header).ok()?;
+    let number = |name: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(&format!("#define TORCH_VERSION_{name} ")))
+            .map(|value| value.trim().to_string())
+    };
+    Some([number("MAJOR")?, number("MINOR")?, number("PATCH")?].join("."))
 }
 
 /// The commit built from, `+` where the tree had changes; `unknown` outside a checkout.

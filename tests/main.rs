@@ -1,3 +1,4 @@
 //! Integration tests, by feature: small trees, the real binary, exact results.
 
 mod common;
+mod report;

@@ -1,5 +1,15 @@
 //! Outcomes: the record of one cell, and the tables made from records.
 
+pub mod builder;
+pub mod columns;
+pub mod environment;
+pub mod files;
+pub mod published;
 pub mod record;
+pub mod render;
+pub mod table;
 
-pub use record::{Metric, Record};
+pub use builder::RecordBuilder;
+pub use files::{write_record, write_text};
+pub use record::{DataPart, Metric, ModelPart, Record};
+pub use table::Table;

@@ -2,6 +2,7 @@
 //! inside them), read into a network through [`Params`], strictly.
 
 pub mod checkpoint;
+mod hash;
 pub mod lazy;
 pub mod params;
 pub mod safetensors;

@@ -1,0 +1,37 @@
+//! Tables as text. A new format is one file beside this one and one line in [`RENDERERS`].
+
+mod csv;
+mod markdown;
+mod terminal;
+
+use super::table::{Cell, Column, Table};
+use crate::Result;
+
+pub trait Renderer: Sync {
+    /// Format name (`terminal`, `markdown`, `csv`).
+    fn name(&self) -> &'static str;
+
+    fn render(&self, table: &Table) -> Result<String>;
+}
+
+pub static TERMINAL: &dyn Renderer = &terminal::Terminal;
+pub static MARKDOWN: &dyn Renderer = &markdown::Markdown;
+pub static CSV: &dyn Renderer = &csv::Csv;
+
+/// Every format.
+pub static RENDERERS: &[&dyn Renderer] = &[TERMINAL, MARKDOWN, CSV];
+
+/// A cell for people: fixed digits, the 95 % interval in brackets.
+fn text(column: &Column, cell: &Cell) -> String {
+    let digits = column.digits.unwrap_or(0);
+    match cell {
+        Cell::Empty => String::new(),
+        Cell::Text(text) => text.clone(),
+        Cell::Number(m) => match (m.low, m.high) {
+            (Some(low), Some(high)) => {
+                format!("{:.digits$} [{low:.digits$}, {high:.digits$}]", m.value)
+            }
+            _ => format!("{:.digits$}", m.value),
+        },
+    }
+}

@@ -1,0 +1,246 @@
+//! A table as a value: made from records, turned into text by a [`super::render::Renderer`].
+
+use super::columns::{self, Better};
+use super::published;
+use super::record::{Metric, Record};
+use indexmap::{IndexMap, IndexSet};
+use serde_json::Value;
+
+/// One column.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    /// Machine name, the CSV header.
+    pub key: String,
+    /// Heading for people.
+    pub title: String,
+    /// Digits after the point; `None` for text.
+    pub digits: Option<usize>,
+    /// Which direction is better, where one is; such columns get their best value marked.
+    pub better: Option<Better>,
+}
+
+impl Column {
+    fn text(key: &str, title: &str) -> Self {
+        Column {
+            key: key.to_string(),
+            title: title.to_string(),
+            digits: None,
+            better: None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cell {
+    Empty,
+    Text(String),
+    Number(Metric),
+}
+
+/// Rows of cells under columns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table {
+    pub title: String,
+    pub columns: Vec<Column>,
+    pub rows: Vec<Vec<Cell>>,
+    /// Lines under the table: what a mark means, where published values are from.
+    pub notes: Vec<String>,
+}
+
+/// Records of one model under the same conditions: one row.
+struct Group<'a> {
+    records: Vec<&'a Record>,
+}
+
+impl Table {
+    /// One row per model and conditions; records of several tasks under the same conditions share
+    /// a row. Conditions (resolution, k, data set, ...) get a column where rows differ in them.
+    pub fn from_records(title: &str, records: &[Record]) -> Self {
+        let groups = group(records);
+        let conditions: Vec<IndexMap<String, String>> =
+            groups.iter().map(Group::conditions).collect();
+        let names: IndexSet<&String> = conditions.iter().flat_map(IndexMap::keys).collect();
+        let shown: Vec<&String> = names
+            .into_iter()
+            .filter(|name| {
+                let values: IndexSet<_> = conditions.iter().map(|c| c.get(*name)).collect();
+                columns::ALWAYS_SHOWN.contains(&name.as_str()) || values.len() > 1
+            })
+            .collect();
+
+        let mut table = Table {
+            title: title.to_string(),
+            columns: shown
+                .iter()
+                .map(|name| Column::text(name, &columns::condition_title(name)))
+                .collect(),
+            rows: conditions
+                .iter()
+                .map(|c| {
+                    let cell =
+                        |name: &&String| c.get(*name).cloned().map_or(Cell::Empty, Cell::Text);
+                    shown.iter().map(cell).collect()
+                })
+                .collect(),
+            notes: Vec::new(),
+        };
+        for metric in columns::in_order(records.iter().flat_map(|r| r.metrics.keys())) {
+            table.push_metric(&metric, &groups);
+        }
+        table
+    }
+
+    /// Adds the column of `metric`, and one with published values where any row may be put beside
+    /// one.
+    fn push_metric(&mut self, metric: &str, groups: &[Group]) {
+        let column = columns::metric_column(metric);
+        let mut sources = IndexSet::new();
+        let mut published_cells = Vec::with_capacity(groups.len());
+        for (row, group) in self.rows.iter_mut().zip(groups) {
+            let record = group
+                .records
+                .iter()
+                .find(|r| r.metrics.contains_key(metric));
+            let value = record.and_then(|r| r.metrics.get(metric));
+            row.push(value.map_or(Cell::Empty, |m| Cell::Number(*m)));
+            published_cells.push(match record.and_then(|r| published::beside(r, metric)) {
+                None => Cell::Empty,
+                Some(published) => {
+                    sources.insert(format!("{}: {}", column.title, published.source));
+                    Cell::Number(Metric::value(published.value))
+                }
+            });
+        }
+        if !sources.is_empty() {
+            self.notes
+                .extend(sources.into_iter().map(|s| format!("published {s}")));
+            for (row, cell) in self.rows.iter_mut().zip(published_cells) {
+                row.push(cell);
+            }
+        }
+        let published = Column {
+            key: format!("{metric}_published"),
+            title: format!("{} (published)", column.title),
+            better: None,
+            ..column.clone()
+        };
+        let with_published = self.rows.first().map_or(0, Vec::len) > self.columns.len() + 1;
+        self.columns.push(column);
+        if with_published {
+            self.columns.push(published);
+        }
+    }
+
+    /// Whether the cell holds its column's best value; never with fewer than two values.
+    pub fn is_best(&self, row: usize, column: usize) -> bool {
+        let (Some(better), Some(Cell::Number(own))) = (
+            self.columns.get(column).and_then(|c| c.better),
+            self.rows.get(row).and_then(|r| r.get(column)),
+        ) else {
+            return false;
+        };
+        let values: Vec<f64> = self
+            .rows
+            .iter()
+            .filter_map(|r| match r.get(column) {
+                Some(Cell::Number(m)) => Some(m.value),
+                _ => None,
+            })
+            .collect();
+        values.len() > 1 && values.iter().all(|&v| !better.is_better(v, own.value))
+    }
+}
+
+impl Group<'_> {
+    /// What the numbers of this row were measured under, by name.
+    fn conditions(&self) -> IndexMap<String, String> {
+        let mut all: IndexMap<String, IndexSet<String>> = IndexMap::new();
+        for record in &self.records {
+            for (name, value) in conditions(record) {
+                all.entry(name).or_default().insert(value);
+            }
+        }
+        all.into_iter()
+            .map(|(name, values)| (name, values.into_iter().collect::<Vec<_>>().join(", ")))
+            .collect()
+    }
+}
+
+/// Puts records together whose model and conditions agree and whose metrics do not collide.
+fn group(records: &[Record]) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group> = Vec::new();
+    for record in records {
+        let place = groups.iter_mut().find(|group| {
+            group.records.iter().all(|other| {
+                key(other) == key(record)
+                    && !other
+                        .metrics
+                        .keys()
+                        .any(|name| record.metrics.contains_key(name))
+            })
+        });
+        match place {
+            Some(group) => group.records.push(record),
+            None => groups.push(Group {
+                records: vec![record],
+            }),
+        }
+    }
+    groups
+}
+
+/// What two records must share to stand in one row.
+fn key(record: &Record) -> impl PartialEq {
+    (
+        (record.model.name.clone(), record.model.weights.clone()),
+        record.model.settings.clone(),
+        (record.device.clone(), record.precision.clone()),
+        record.resolution,
+        record.data.last().map(|d| (d.name.clone(), d.path.clone())),
+    )
+}
+
+/// A record's conditions in the order in which columns appear.
+fn conditions(record: &Record) -> Vec<(String, String)> {
+    let model = &record.model;
+    let name = if model.random_weights {
+        format!("{} (random weights)", model.name)
+    } else {
+        model.name.clone()
+    };
+    let (height, width) = record.resolution;
+    let mut list = vec![
+        ("model".to_string(), name),
+        (
+            "params".to_string(),
+            format!("{:.1}M", model.parameters as f64 / 1e6),
+        ),
+        (
+            "resolution".to_string(),
+            if height == width {
+                format!("{height}")
+            } else {
+                format!("{height}x{width}")
+            },
+        ),
+    ];
+    if let Some(data) = record.data.last() {
+        list.push(("data".to_string(), data.name.clone()));
+        list.push(("samples".to_string(), data.samples.to_string()));
+    }
+    list.push((
+        "adaptor".to_string(),
+        model.adaptor.clone().unwrap_or_else(|| "-".into()),
+    ));
+    list.push(("precision".to_string(), record.precision.clone()));
+    list.push(("device".to_string(), record.device.clone()));
+    list.push(("weights".to_string(), model.weights.clone()));
+    for (name, value) in model.settings.iter().chain(&record.options) {
+        let text = match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        list.push((name.clone(), text));
+    }
+    list
+}

@@ -1,0 +1,135 @@
+//! Records become files and tables.
+
+use indexmap::IndexMap;
+use radio_eval::report::record::Timings;
+use radio_eval::report::render::{CSV, MARKDOWN, TERMINAL};
+use radio_eval::report::{DataPart, Metric, ModelPart, Record, Table, write_record};
+use serde_json::{Map, json};
+
+fn record(model: &str, k: i64, top1: f64) -> Record {
+    Record {
+        schema_version: 1,
+        tool_version: "0.1.0".into(),
+        git_revision: "abc".into(),
+        libtorch_version: "2.13.0".into(),
+        command: vec!["radio-eval".into()],
+        created: "2026-11-23T20:15:00Z".into(),
+        task: "knn".into(),
+        model: ModelPart {
+            name: model.into(),
+            architecture: "ViT".into(),
+            weights: format!("/weights/{model}"),
+            sha256: Some("00".into()),
+            random_weights: false,
+            parameters: 2_500_000,
+            adaptor: None,
+            settings: Map::new(),
+        },
+        device: "cpu".into(),
+        precision: "fp32".into(),
+        threads: 2,
+        seed: 0,
+        resolution: (128, 128),
+        data: vec![DataPart {
+            name: "imagenet-mini".into(),
+            path: "/data".into(),
+            split: "val".into(),
+            samples: 500,
+            fingerprint: "ff".into(),
+            skipped: 0,
+            transform: json!({"mode": "cover"}),
+        }],
+        options: json!({"k": k}).as_object().cloned().unwrap(),
+        metrics: IndexMap::from([(
+            "knn_top1".to_string(),
+            Metric {
+                value: top1,
+                low: Some(top1 - 3.0),
+                high: Some(top1 + 3.0),
+                n: Some(500),
+            },
+        )]),
+        timings: Timings::default(),
+        warnings: Vec::new(),
+    }
+}
+
+#[test]
+fn the_best_value_is_marked_in_every_format() {
+    let records = [record("mini-clip", 20, 86.0), record("mini-dino", 20, 99.4)];
+    let table = Table::from_records("ImageNet", &records);
+    let markdown = MARKDOWN.render(&table).unwrap();
+    assert_eq!(
+        markdown,
+        "**ImageNet**\n\n\
+         | model | params | px | data | weights | kNN top-1 |\n\
+         | --- | --- | --- | --- | --- | ---: |\n\
+         | mini-clip | 2.5M | 128 | imagenet-mini | /weights/mini-clip | 86.00 [83.00, 89.00] |\n\
+         | mini-dino | 2.5M | 128 | imagenet-mini | /weights/mini-dino | **99.40 [96.40, 102.40]** |\n"
+    );
+    let csv = CSV.render(&table).unwrap();
+    assert!(
+        csv.starts_with(
+            "model,params,resolution,data,weights,knn_top1,knn_top1_low,knn_top1_high\n"
+        )
+    );
+    assert!(csv.ends_with("mini-dino,2.5M,128,imagenet-mini,/weights/mini-dino,99.4,96.4,102.4\n"));
+    let terminal = TERMINAL.render(&table).unwrap();
+    assert!(terminal.contains("99.40 [96.40, 102.40] *"), "{terminal}");
+    assert!(!terminal.contains("89.00] *"), "{terminal}");
+}
+
+#[test]
+fn one_row_is_marked_in_no_format() {
+    let table = Table::from_records("one", &[record("mini-clip", 20, 86.0)]);
+    assert!(!MARKDOWN.render(&table).unwrap().contains("**86"));
+}
+
+#[test]
+fn tasks_of_a_model_share_a_row_and_other_settings_do_not() {
+    let mut zero_shot = record("mini-clip", 20, 91.8);
+    zero_shot.metrics = IndexMap::from([("zero_shot_top1".to_string(), Metric::value(91.8))]);
+    zero_shot.options = Map::new();
+    let records = [
+        record("mini-clip", 20, 86.0),
+        record("mini-clip", 10, 85.0),
+        zero_shot,
+    ];
+    let table = Table::from_records("t", &records);
+    let titles: Vec<_> = table.columns.iter().map(|c| c.title.as_str()).collect();
+    assert_eq!(
+        titles,
+        [
+            "model",
+            "params",
+            "px",
+            "data",
+            "k",
+            "kNN top-1",
+            "zero-shot top-1"
+        ]
+    );
+    assert_eq!(table.rows.len(), 2);
+}
+
+#[test]
+fn no_two_cells_share_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = write_record(folder.path(), &record("mini-clip", 20, 86.0)).unwrap();
+    assert_eq!(plain, folder.path().join("knn__mini-clip.json"));
+    let k10 = write_record(folder.path(), &record("mini-clip", 10, 85.0)).unwrap();
+    let name = k10.file_name().unwrap().to_string_lossy().into_owned();
+    assert!(name.starts_with("knn__mini-clip__k10_"), "{name}");
+    // The same cell again replaces its own record.
+    let again = write_record(folder.path(), &record("mini-clip", 20, 87.0)).unwrap();
+    assert_eq!(again, plain);
+    assert_eq!(
+        Record::read(&plain).unwrap().metrics["knn_top1"].value,
+        87.0
+    );
+    assert_eq!(
+        write_record(folder.path(), &record("mini-clip", 10, 85.0)).unwrap(),
+        k10
+    );
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+}
