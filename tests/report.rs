@@ -62,18 +62,14 @@ fn the_best_value_is_marked_in_every_format() {
     assert_eq!(
         markdown,
         "**ImageNet**\n\n\
-         | model | params | px | data | weights | kNN top-1 |\n\
-         | --- | --- | --- | --- | --- | ---: |\n\
-         | mini-clip | 2.5M | 128 | imagenet-mini | /weights/mini-clip | 86.00 [83.00, 89.00] |\n\
-         | mini-dino | 2.5M | 128 | imagenet-mini | /weights/mini-dino | **99.40 [96.40, 102.40]** |\n"
+         | model | params | px | data | kNN top-1 |\n\
+         | --- | --- | --- | --- | ---: |\n\
+         | mini-clip | 2.5M | 128 | imagenet-mini | 86.00 [83.00, 89.00] |\n\
+         | mini-dino | 2.5M | 128 | imagenet-mini | **99.40 [96.40, 102.40]** |\n"
     );
     let csv = CSV.render(&table).unwrap();
-    assert!(
-        csv.starts_with(
-            "model,params,resolution,data,weights,knn_top1,knn_top1_low,knn_top1_high\n"
-        )
-    );
-    assert!(csv.ends_with("mini-dino,2.5M,128,imagenet-mini,/weights/mini-dino,99.4,96.4,102.4\n"));
+    assert!(csv.starts_with("model,params,resolution,data,knn_top1,knn_top1_low,knn_top1_high\n"));
+    assert!(csv.ends_with("mini-dino,2.5M,128,imagenet-mini,99.4,96.4,102.4\n"));
     let terminal = TERMINAL.render(&table).unwrap();
     assert!(terminal.contains("99.40 [96.40, 102.40] *"), "{terminal}");
     assert!(!terminal.contains("89.00] *"), "{terminal}");
@@ -110,6 +106,14 @@ fn tasks_of_a_model_share_a_row_and_other_settings_do_not() {
         ]
     );
     assert_eq!(table.rows.len(), 2);
+}
+
+#[test]
+fn weights_are_shown_where_one_model_has_several() {
+    let mut other = record("mini-clip", 20, 85.0);
+    other.model.weights = "/other".into();
+    let table = Table::from_records("t", &[record("mini-clip", 20, 86.0), other]);
+    assert!(table.columns.iter().any(|c| c.title == "weights"));
 }
 
 #[test]

@@ -92,6 +92,9 @@ pub fn condition_title(name: &str) -> String {
         "params" => "params".into(),
         "resolution" => "px".into(),
         "temperature" => "T".into(),
-        other => other.replace('_', " "),
+        other => {
+            let name = other.split_once(':').map_or(other, |(_, name)| name);
+            name.replace('_', " ")
+        }
     }
 }

@@ -6,6 +6,10 @@ use super::record::{Metric, Record};
 use indexmap::{IndexMap, IndexSet};
 use serde_json::Value;
 
+/// Conditions that belong to a model.
+const WEIGHTS: &str = "weights";
+const SETTING: &str = "setting:";
+
 /// One column.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Column {
@@ -62,10 +66,7 @@ impl Table {
         let names: IndexSet<&String> = conditions.iter().flat_map(IndexMap::keys).collect();
         let shown: Vec<&String> = names
             .into_iter()
-            .filter(|name| {
-                let values: IndexSet<_> = conditions.iter().map(|c| c.get(*name)).collect();
-                columns::ALWAYS_SHOWN.contains(&name.as_str()) || values.len() > 1
-            })
+            .filter(|name| is_shown(name, &conditions))
             .collect();
 
         let mut table = Table {
@@ -166,6 +167,19 @@ impl Group<'_> {
     }
 }
 
+/// Whether a condition gets a column. What belongs to a model (its file, its window) says nothing
+/// about another model: it is shown only where rows of one model differ in it.
+fn is_shown(name: &str, conditions: &[IndexMap<String, String>]) -> bool {
+    let of_model = name == WEIGHTS || name.starts_with(SETTING);
+    let values: IndexSet<_> = conditions
+        .iter()
+        .map(|c| (of_model.then(|| c.get("model")), c.get(name)))
+        .collect();
+    let models: IndexSet<_> = conditions.iter().map(|c| c.get("model")).collect();
+    let expected = if of_model { models.len() } else { 1 };
+    columns::ALWAYS_SHOWN.contains(&name) || values.len() > expected
+}
+
 /// Puts records together whose model and conditions agree and whose metrics do not collide.
 fn group(records: &[Record]) -> Vec<Group<'_>> {
     let mut groups: Vec<Group> = Vec::new();
@@ -234,13 +248,18 @@ fn conditions(record: &Record) -> Vec<(String, String)> {
     ));
     list.push(("precision".to_string(), record.precision.clone()));
     list.push(("device".to_string(), record.device.clone()));
-    list.push(("weights".to_string(), model.weights.clone()));
-    for (name, value) in model.settings.iter().chain(&record.options) {
+    list.push((WEIGHTS.to_string(), model.weights.clone()));
+    let settings = model
+        .settings
+        .iter()
+        .map(|(n, v)| (format!("{SETTING}{n}"), v));
+    let options = record.options.iter().map(|(n, v)| (n.clone(), v));
+    for (name, value) in settings.chain(options) {
         let text = match value {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        list.push((name.clone(), text));
+        list.push((name, text));
     }
     list
 }
