@@ -52,6 +52,9 @@ pub struct BackboneInfo {
     pub preferred: (i64, i64),
     /// The only (height, width) it takes, where it takes one only (SAM).
     pub fixed: Option<(i64, i64)>,
+    /// A size off the step's grid that it was trained at and so takes too: SigLIP's 384 with patch
+    /// 14, whose last pixels fill no patch.
+    pub native: Option<(i64, i64)>,
     /// D of `summary`
     pub summary_dim: i64,
     /// C of `spatial`
@@ -68,15 +71,19 @@ pub struct BackboneInfo {
 }
 
 impl BackboneInfo {
-    /// The nearest size the model takes: `round_half_even(v / step) * step`, at least `step`
+    /// The nearest size the model takes (itself where it is one), else
+    /// `round_half_even(v / step) * step`, at least `step`
     /// (RADIO `get_nearest_supported_resolution`).
     pub fn nearest_resolution(&self, height: i64, width: i64) -> (i64, i64) {
         let nearest = |v: i64| {
             let n = (v as f64 / self.step as f64).round_ties_even() as i64;
             n.max(1) * self.step
         };
-        self.fixed
-            .unwrap_or_else(|| (nearest(height), nearest(width)))
+        match (self.fixed, self.native) {
+            (Some(fixed), _) => fixed,
+            (None, Some(native)) if native == (height, width) => native,
+            _ => (nearest(height), nearest(width)),
+        }
     }
 
     /// An error naming the nearest good size when the model cannot take (height, width).

@@ -101,13 +101,27 @@ impl Attention {
 
     /// x: [B, N, C]
     pub fn forward(&self, x: &Tensor, mask: Option<&Tensor>) -> Tensor {
+        self.forward_turned(x, mask, None)
+    }
+
+    /// As `forward`, with queries and keys [B, heads, N, d] passed through `turn` (RoPE).
+    pub fn forward_turned(
+        &self,
+        x: &Tensor,
+        mask: Option<&Tensor>,
+        turn: Option<&dyn Fn(Tensor) -> Tensor>,
+    ) -> Tensor {
         let (b, n, c) = x.size3().expect("attention takes [B, N, C]");
         let qkv = self
             .qkv
             .forward(x)
             .view([b, n, 3, self.heads, c / self.heads])
             .permute([2, 0, 3, 1, 4]); // [3, B, heads, N, d]
-        let y = attention(&qkv.get(0), &qkv.get(1), &qkv.get(2), mask);
+        let (mut q, mut k) = (qkv.get(0), qkv.get(1));
+        if let Some(turn) = turn {
+            (q, k) = (turn(q), turn(k));
+        }
+        let y = attention(&q, &k, &qkv.get(2), mask);
         self.proj.forward(&y.transpose(1, 2).reshape([b, n, c]))
     }
 }

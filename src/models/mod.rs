@@ -3,7 +3,10 @@
 pub mod architecture;
 pub mod backbone;
 pub mod layers;
+pub mod normalise;
+pub mod positions;
 pub mod resolve;
+pub mod vit;
 pub mod zoo;
 
 pub use architecture::{ARCHITECTURES, Architecture, BuildOptions, Window};

@@ -3,11 +3,13 @@
 
 pub mod checkpoint;
 mod hash;
+pub mod layout;
 pub mod lazy;
 pub mod params;
 pub mod safetensors;
 
 pub use checkpoint::{Checkpoint, Source};
+pub use layout::{Layout, Place};
 pub use lazy::{LazyTensor, Mapping};
 pub use params::{ParamStore, Params};
 

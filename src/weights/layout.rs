@@ -1,0 +1,303 @@
+//! The same network under other tensor names.
+//!
+//! An architecture is written against one layout ("ours", usually upstream's own). A [`Layout`] is
+//! a table that says where each of those tensors lies in a file of another layout, so that the
+//! network code sees one set of names, and errors still name the tensors of the user's file.
+
+use super::checkpoint::{Checkpoint, Source};
+use super::{LazyTensor, StateDict};
+use crate::{Error, Result};
+use tch::Tensor;
+
+/// Where a tensor lies in a file of another layout. In both columns of a table `*` stands for one
+/// number, and what follows the last component (`.weight`, `.bias`) is taken over.
+#[derive(Debug, Clone, Copy)]
+pub enum Place {
+    /// The same tensor under another name.
+    Named(&'static str),
+    /// Several tensors, one under the other along the first axis (q, k and v of an attention).
+    Stacked(&'static [&'static str]),
+    /// A matrix stored the other way round.
+    Transposed(&'static str),
+}
+
+impl Place {
+    fn names(&self) -> Vec<&'static str> {
+        match self {
+            Place::Named(name) | Place::Transposed(name) => vec![name],
+            Place::Stacked(names) => names.to_vec(),
+        }
+    }
+}
+
+/// A table of (our name, place in the file).
+pub struct Layout {
+    /// What stands in front of every tensor of the network in the file (`dinov2.`), or nothing.
+    pub prefix: String,
+    pub table: &'static [(&'static str, Place)],
+}
+
+impl Layout {
+    pub fn new(prefix: impl Into<String>, table: &'static [(&'static str, Place)]) -> Self {
+        Layout {
+            prefix: prefix.into(),
+            table,
+        }
+    }
+
+    /// The same checkpoint under our names. Tensors the table does not know keep theirs (without
+    /// the prefix), so that strict loading still finds them unexpected.
+    pub fn apply(&self, checkpoint: &Checkpoint) -> Result<Checkpoint> {
+        let Source::File(tensors) = &checkpoint.source else {
+            return Ok(checkpoint.clone());
+        };
+        let mut ours = StateDict::new();
+        for (key, tensor) in tensors {
+            let Some(short) = key.strip_prefix(&self.prefix) else {
+                ours.insert(key.clone(), tensor.clone());
+                continue;
+            };
+            let hit = self.table.iter().find_map(|(our, place)| {
+                let names = place.names();
+                let part = names.iter().find_map(|name| matches(name, short))?;
+                Some((our, place, part))
+            });
+            match hit {
+                None => {
+                    ours.insert(short.to_string(), tensor.clone());
+                }
+                Some((our, place, found)) => {
+                    let name = found.fill(our);
+                    if !ours.contains_key(&name) {
+                        let value = self.place(place, &found, tensor, tensors, checkpoint)?;
+                        ours.insert(name, value);
+                    }
+                }
+            }
+        }
+        Ok(Checkpoint {
+            source: Source::File(ours),
+            ..checkpoint.clone()
+        })
+    }
+
+    fn place(
+        &self,
+        place: &Place,
+        found: &Match,
+        tensor: &LazyTensor,
+        tensors: &StateDict,
+        checkpoint: &Checkpoint,
+    ) -> Result<LazyTensor> {
+        match place {
+            Place::Named(_) => Ok(tensor.clone()),
+            Place::Transposed(_) => Ok(transposed(tensor)),
+            Place::Stacked(names) => {
+                let parts = names
+                    .iter()
+                    .map(|name| {
+                        let key = format!("{}{}", self.prefix, found.fill(name));
+                        tensors.get(&key).cloned().ok_or_else(|| {
+                            let beside = format!("{}{}", self.prefix, found.fill(names[0]));
+                            Error::tensor(
+                                &checkpoint.path,
+                                &key,
+                                format!("missing; it belongs beside `{beside}`"),
+                            )
+                        })
+                    })
+                    .collect::<Result<Vec<_>>>()?;
+                stacked(parts).ok_or_else(|| {
+                    let names: Vec<_> = names.iter().map(|n| found.fill(n)).collect();
+                    Error::tensor(
+                        &checkpoint.path,
+                        format!("{}{}", self.prefix, found.fill(place.names()[0])),
+                        format!(
+                            "its shape does not fit those it goes with ({})",
+                            names.join(", ")
+                        ),
+                    )
+                })
+            }
+        }
+    }
+
+    /// Turns our name in an error about a tensor back into the name (or names) in the file.
+    pub fn explain(&self, error: Error) -> Error {
+        match error {
+            Error::Tensor {
+                path,
+                tensor,
+                reason,
+            } => Error::Tensor {
+                path,
+                tensor: self.stored_name(&tensor),
+                reason,
+            },
+            other => other,
+        }
+    }
+
+    fn stored_name(&self, ours: &str) -> String {
+        self.table
+            .iter()
+            .find_map(|(our, place)| {
+                let found = matches(our, ours)?;
+                let names = place.names();
+                let names: Vec<_> = names
+                    .iter()
+                    .map(|n| format!("{}{}", self.prefix, found.fill(n)))
+                    .collect();
+                Some(names.join("`, `"))
+            })
+            .unwrap_or_else(|| ours.to_string())
+    }
+}
+
+/// Parts one under the other along the first axis; `None` where the other axes differ.
+pub fn stacked(parts: Vec<LazyTensor>) -> Option<LazyTensor> {
+    let first = parts.first()?;
+    let (kind, mut shape) = (first.kind, first.shape.clone());
+    if shape.is_empty() || parts.iter().any(|p| p.shape.get(1..) != shape.get(1..)) {
+        return None;
+    }
+    shape[0] = parts.iter().map(|p| p.shape[0]).sum();
+    Some(LazyTensor::computed(shape, kind, move || {
+        let values = parts
+            .iter()
+            .map(|p| p.read(tch::Device::Cpu, kind))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Tensor::f_cat(&values, 0)?)
+    }))
+}
+
+/// A matrix the other way round.
+fn transposed(tensor: &LazyTensor) -> LazyTensor {
+    let shape = tensor.shape.iter().rev().copied().collect();
+    let stored = tensor.clone();
+    LazyTensor::computed(shape, tensor.kind, move || {
+        Ok(stored.read_stored()?.f_numpy_t()?.f_contiguous()?)
+    })
+}
+
+/// What the stars of a pattern stood for, and what followed it.
+struct Match {
+    numbers: Vec<String>,
+    rest: String,
+}
+
+impl Match {
+    /// Puts the numbers and the rest into another pattern.
+    fn fill(&self, pattern: &str) -> String {
+        let mut numbers = self.numbers.iter();
+        let mut name: Vec<&str> = pattern
+            .split('.')
+            .map(|part| match part {
+                "*" => numbers.next().map_or("*", String::as_str),
+                part => part,
+            })
+            .collect();
+        if !self.rest.is_empty() {
+            name.push(&self.rest);
+        }
+        name.join(".")
+    }
+}
+
+/// Matches `name` against `pattern`, which may stop at a component before the end of `name`.
+fn matches(pattern: &str, name: &str) -> Option<Match> {
+    let mut parts = name.split('.');
+    let mut numbers = Vec::new();
+    for wanted in pattern.split('.') {
+        let part = parts.next()?;
+        if wanted == "*" {
+            if part.is_empty() || !part.bytes().all(|b| b.is_ascii_digit()) {
+                return None;
+            }
+            numbers.push(part.to_string());
+        } else if wanted != part {
+            return None;
+        }
+    }
+    let rest = parts.collect::<Vec<_>>().join(".");
+    Some(Match { numbers, rest })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    const TABLE: &[(&str, Place)] = &[
+        ("blocks.*.norm1", Place::Named("layer.*.norm_before")),
+        (
+            "blocks.*.attn.qkv",
+            Place::Stacked(&["layer.*.q", "layer.*.k", "layer.*.v"]),
+        ),
+        ("head.weight", Place::Transposed("proj")),
+    ];
+
+    fn tensor(shape: [i64; 2], start: i64) -> LazyTensor {
+        LazyTensor::computed(shape.to_vec(), tch::Kind::Float, move || {
+            let count = Tensor::arange(shape[0] * shape[1], (tch::Kind::Float, tch::Device::Cpu));
+            Ok((count + start).view(shape))
+        })
+    }
+
+    fn checkpoint(names: &[&str]) -> Checkpoint {
+        let tensors = names
+            .iter()
+            .enumerate()
+            .map(|(i, name)| (name.to_string(), tensor([2, 3], 10 * i as i64)));
+        Checkpoint {
+            source: Source::File(tensors.collect()),
+            ..Checkpoint::random(serde_json::Value::Null, 0)
+        }
+    }
+
+    #[test]
+    fn renames_stacks_and_transposes() {
+        let file = checkpoint(&[
+            "net.layer.11.v.weight",
+            "net.layer.11.k.weight",
+            "net.layer.11.q.weight",
+            "net.layer.0.norm_before.bias",
+            "net.proj",
+            "net.strange",
+        ]);
+        let ours = Layout::new("net.", TABLE).apply(&file).unwrap();
+        let mut names: Vec<_> = ours.tensors().unwrap().keys().collect();
+        names.sort();
+        assert_eq!(
+            names,
+            [
+                "blocks.0.norm1.bias",
+                "blocks.11.attn.qkv.weight",
+                "head.weight",
+                "strange"
+            ]
+        );
+        let read = |name: &str| {
+            let tensor = ours.tensors().unwrap()[name].read_stored().unwrap();
+            assert_eq!(tensor.size(), ours.shape(name).unwrap());
+            Vec::<f64>::try_from(tensor.flatten(0, -1)).unwrap()
+        };
+        let qkv: Vec<f64> = [20., 10., 0.]
+            .iter()
+            .flat_map(|s| (0..6).map(move |i| s + i as f64))
+            .collect();
+        assert_eq!(read("blocks.11.attn.qkv.weight"), qkv);
+        assert_eq!(read("head.weight"), [40., 43., 41., 44., 42., 45.]);
+    }
+
+    #[test]
+    fn errors_name_the_files_own_tensors() {
+        let layout = Layout::new("net.", TABLE);
+        let file = checkpoint(&["net.layer.3.q.weight", "net.layer.3.v.weight"]);
+        let error = layout.apply(&file).err().unwrap().to_string();
+        assert!(error.contains("`net.layer.3.k.weight`: missing"), "{error}");
+        let error = Error::tensor(PathBuf::from("f"), "blocks.7.norm1.bias", "missing");
+        let error = layout.explain(error).to_string();
+        assert_eq!(error, "f: tensor `net.layer.7.norm_before.bias`: missing");
+    }
+}
