@@ -5,6 +5,7 @@
 //! `[B,3,H,W]` into [`models::Features`]; a task attaches a head and a metric; the outcome is a
 //! [`report::Record`], and tables are made from records only.
 
+pub mod assets;
 pub mod cli;
 pub mod config;
 pub mod data;

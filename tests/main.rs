@@ -1,4 +1,5 @@
 //! Integration tests, by feature: small trees, the real binary, exact results.
 
+mod classification;
 mod common;
 mod report;

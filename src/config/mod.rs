@@ -1,1 +1,6 @@
+//! Files that users write: their schema, and errors that name file and line.
 
+pub mod datasets;
+mod toml_file;
+
+pub use datasets::{DatasetConfig, SplitConfig, Task};

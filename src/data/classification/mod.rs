@@ -1,0 +1,195 @@
+//! Data sets of images with one class each, in the layouts they come in.
+
+pub mod classes;
+mod draft;
+mod folder;
+mod locate;
+pub mod mapping;
+mod webdataset;
+
+pub use classes::Class;
+pub use folder::is_image;
+
+use crate::data::source::Source;
+use crate::{Error, Result};
+use draft::Draft;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// How a data set lies on disk.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Deserialize, serde::Serialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// One folder per class, with or without `train/` and `val/`, on disk or in tar files; a flat
+    /// split with a mapping file
+    Folder,
+    /// WebDataset shards: KEY.jpg with KEY.cls, KEY.json or KEY.txt
+    Webdataset,
+    /// Hugging Face parquet files with columns `image` and `label`
+    Parquet,
+}
+
+/// One of the two splits an evaluation uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Split {
+    Train,
+    Val,
+}
+
+impl Split {
+    pub fn name(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Val => "val",
+        }
+    }
+
+    /// Folder (and file) names that mean this split, the likeliest first.
+    pub fn folder_names(self) -> &'static [&'static str] {
+        match self {
+            Split::Train => &["train", "training"],
+            Split::Val => &["val", "validation", "valid", "test"],
+        }
+    }
+}
+
+/// A data set ready to be read.
+pub struct Classification {
+    /// Name in the catalogue, or the folder's or file's.
+    pub name: String,
+    pub path: PathBuf,
+    /// In index order.
+    pub classes: Vec<Class>,
+    pub train: Option<Arc<dyn Source>>,
+    pub val: Option<Arc<dyn Source>>,
+    /// Sentences about what looks wrong but can be evaluated (classes without images).
+    pub warnings: Vec<String>,
+}
+
+/// What may be said about a data set besides where it is.
+#[derive(Debug, Clone, Default)]
+pub struct OpenOptions {
+    /// `None`: recognised.
+    pub layout: Option<Layout>,
+    /// Where the train split is, when it is not beside the rest.
+    pub train: Option<String>,
+    /// Where the val split is, when it is not beside the rest.
+    pub val: Option<String>,
+    /// Classes of a flat split ([`mapping`]).
+    pub mapping: Option<PathBuf>,
+    /// Class list instead of the one beside the images.
+    pub classes: Option<PathBuf>,
+}
+
+/// Opens a data set of the catalogue by its name, or any folder, tar file, shard pattern or
+/// parquet file.
+pub fn open(spec: &str, layout: Option<Layout>) -> Result<Classification> {
+    open_with(
+        spec,
+        &OpenOptions {
+            layout,
+            ..OpenOptions::default()
+        },
+    )
+}
+
+/// As [`open`], with more said about the data set.
+pub fn open_with(spec: &str, options: &OpenOptions) -> Result<Classification> {
+    let found = locate::locate(spec, options)?;
+    let given = match &options.classes {
+        None => None,
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+            Some(classes::parse(&text, path)?)
+        }
+    };
+    let drafts: Vec<&Draft> = found.train.iter().chain(&found.val).collect();
+    if drafts.is_empty() {
+        return Err(Error::file(
+            &found.path,
+            "has neither a train nor a val split (folders train/ or val/, class folders, tar, parquet or WebDataset files)",
+        ));
+    }
+    let classes = draft::class_list(&drafts, given);
+    let number = |split: Split, draft: Option<Draft>| {
+        draft
+            .map(|d| d.number(format!("{}:{}", found.name, split.name()), &classes))
+            .transpose()
+    };
+    let train = number(Split::Train, found.train)?;
+    let val = number(Split::Val, found.val)?;
+    let mut warnings = Vec::new();
+    for source in train.iter().chain(&val) {
+        warnings.extend(empty_classes(source.as_ref(), &classes));
+    }
+    Ok(Classification {
+        name: found.name,
+        path: found.path,
+        train,
+        val,
+        warnings,
+        classes,
+    })
+}
+
+impl Classification {
+    /// The train split, or an error that says how to name one.
+    pub fn need_train(&self) -> Result<&Arc<dyn Source>> {
+        self.need(self.train.as_ref(), Split::Train)
+    }
+
+    /// The val split, or an error that says how to name one.
+    pub fn need_val(&self) -> Result<&Arc<dyn Source>> {
+        self.need(self.val.as_ref(), Split::Val)
+    }
+
+    fn need<'a>(
+        &self,
+        source: Option<&'a Arc<dyn Source>>,
+        split: Split,
+    ) -> Result<&'a Arc<dyn Source>> {
+        source.ok_or_else(|| {
+            let name = split.name();
+            Error::file(
+                &self.path,
+                format!(
+                    "has no {name} split (looked for {}); name it with --{name}-data",
+                    split.folder_names().join(", ")
+                ),
+            )
+        })
+    }
+}
+
+/// Images per class.
+pub fn counts(source: &dyn Source, classes: usize) -> Vec<usize> {
+    let mut counts = vec![0; classes];
+    for label in (0..source.len()).filter_map(|i| source.label(i)) {
+        counts[label as usize] += 1;
+    }
+    counts
+}
+
+fn empty_classes(source: &dyn Source, classes: &[Class]) -> Option<String> {
+    if source.label(0).is_none() {
+        return Some(format!("{} has no labels", source.describe()));
+    }
+    let counts = counts(source, classes.len());
+    let empty: Vec<&str> = (0..classes.len())
+        .filter(|&c| counts[c] == 0)
+        .map(|c| classes[c].id.as_str())
+        .collect();
+    let first = empty.first()?;
+    let more = match empty.len() {
+        1 => String::new(),
+        n => format!(" and {} more", n - 1),
+    };
+    Some(format!(
+        "{} has no image of class {first}{more} ({} of {} classes are empty)",
+        source.describe(),
+        empty.len(),
+        classes.len()
+    ))
+}
