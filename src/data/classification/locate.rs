@@ -2,7 +2,7 @@
 
 use super::draft::Draft;
 use super::mapping::Mapping;
-use super::{Layout, OpenOptions, Split, folder, webdataset};
+use super::{Layout, OpenOptions, Split, folder, parquet, webdataset};
 use crate::data::brace;
 use crate::data::catalogue::{self, Task};
 use crate::data::tree::FileTree;
@@ -73,6 +73,15 @@ fn from_path(path: &Path, options: &OpenOptions) -> Result<Found> {
         if let Some(found) = folders {
             return Ok(found);
         }
+        let files = both(&|split| {
+            let pattern = files_of(path, split)?;
+            pattern
+                .map(|pattern| one(&pattern, split, options))
+                .transpose()
+        })?;
+        if let Some(found) = files {
+            return Ok(found);
+        }
     } else if is_tar(path) && !brace::is_pattern(path) {
         let tree = Arc::new(FileTree::open_tar(path)?);
         let folders = both(&|split| {
@@ -92,11 +101,11 @@ fn from_path(path: &Path, options: &OpenOptions) -> Result<Found> {
 
 /// Reads one split whose place is known: a folder, a tar file, ...
 fn one(path: &Path, split: Split, options: &OpenOptions) -> Result<Draft> {
-    match options.layout {
-        Some(Layout::Parquet) => return Err(Error::usage("parquet is not readable yet")),
-        Some(Layout::Webdataset) => return webdataset::draft(&brace::expand(path)?, path),
-        None if brace::is_pattern(path) => return webdataset::draft(&brace::expand(path)?, path),
-        _ => {}
+    if options.layout == Some(Layout::Parquet) || is_parquet(path) {
+        return parquet::draft(&brace::expand(path)?, path);
+    }
+    if options.layout == Some(Layout::Webdataset) || brace::is_pattern(path) {
+        return webdataset::draft(&brace::expand(path)?, path);
     }
     if !path.is_dir() {
         let tree = Arc::new(FileTree::open_tar(path)?);
@@ -131,6 +140,48 @@ fn mapping(path: &Path, options: &OpenOptions) -> Result<Option<Mapping>> {
             Mapping::find(&[path, beside])
         }
     }
+}
+
+/// The parquet or tar files of `split` in a folder of such (or in its `data/`), as one pattern:
+/// `data/train-*.parquet`, `imagenet-val.tar`.
+fn files_of(folder: &Path, split: Split) -> Result<Option<PathBuf>> {
+    for folder in [folder.to_path_buf(), folder.join("data")] {
+        let Ok(entries) = std::fs::read_dir(&folder) else {
+            continue;
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|e| Error::file(&folder, e))?;
+            names.extend(entry.file_name().into_string().ok());
+        }
+        names.sort();
+        names.retain(|name| is_parquet(Path::new(name)) || is_tar(Path::new(name)));
+        for word in split.folder_names() {
+            let of_split: Vec<&String> = names.iter().filter(|n| has_word(n, word)).collect();
+            match of_split.as_slice() {
+                [] => continue,
+                [one] => return Ok(Some(folder.join(one))),
+                [first, ..] => {
+                    let ending = Path::new(first).extension().unwrap_or_default();
+                    let start = &first[..first.find(word).unwrap_or(0) + word.len()];
+                    let pattern = format!("{start}*.{}", ending.to_string_lossy());
+                    return Ok(Some(folder.join(pattern)));
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Whether `word` stands in a file name on its own: `val` in `x-val-00.tar`, not in `interval.tar`.
+fn has_word(name: &str, word: &str) -> bool {
+    name.split(|c: char| !c.is_ascii_alphabetic())
+        .any(|part| part.eq_ignore_ascii_case(word))
+}
+
+fn is_parquet(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("parquet"))
 }
 
 fn is_tar(path: &Path) -> bool {

@@ -5,6 +5,7 @@ mod draft;
 mod folder;
 mod locate;
 pub mod mapping;
+mod parquet;
 mod webdataset;
 
 pub use classes::Class;
