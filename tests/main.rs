@@ -2,4 +2,5 @@
 
 mod classification;
 mod common;
+mod knn;
 mod report;

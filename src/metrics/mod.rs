@@ -1,1 +1,5 @@
+//! Pure functions on numbers.
 
+pub mod accuracy;
+pub mod bootstrap;
+pub mod vote;

@@ -1,1 +1,3 @@
+//! What is measured: one module per task, each turning features into records.
 
+pub mod knn;
