@@ -11,6 +11,7 @@ fn main() {
     // torch-sys (links = "tch") tells its direct dependents where libtorch's libraries are.
     let lib = std::env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from);
     if let Some(lib) = &lib {
+        compile_shim(&lib.with_file_name("include"));
         println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
         if std::env::var_os("CARGO_FEATURE_CUDA").is_some() {
             // Nothing in our code names a symbol of libtorch_cuda: without --no-as-needed the
@@ -48,6 +49,22 @@ fn libtorch_version(lib: &Path) -> Option<String> {
             .map(|value| value.trim().to_string())
     };
     Some([number("MAJOR")?, number("MINOR")?, number("PATCH")?].join("."))
+}
+
+/// What tch lacks (src/runtime/shim/shim.h), against the headers of the same libtorch.
+fn compile_shim(include: &Path) {
+    println!("cargo:rerun-if-changed=src/runtime/shim");
+    cc::Build::new()
+        .cpp(true)
+        .std("c++20")
+        .warnings(false)
+        // As libtorch itself was built: at::RecordFunction has members that exist without it only.
+        .define("NDEBUG", None)
+        .include(include)
+        .include(include.join("torch/csrc/api/include"))
+        .file("src/runtime/shim/observe.cpp")
+        .file("src/runtime/shim/device.cpp")
+        .compile("radio_eval_shim");
 }
 
 /// The commit built from, `+` where the tree had changes; `unknown` outside a checkout.

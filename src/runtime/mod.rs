@@ -3,6 +3,7 @@
 pub mod device;
 pub mod guard;
 pub mod interrupt;
+pub mod shim;
 
 pub use device::{Precision, Runtime};
 pub use guard::guard;

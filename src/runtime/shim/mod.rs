@@ -1,0 +1,106 @@
+//! What tch lacks, through a small C++ shim (`shim.h`): operator observation, device events,
+//! allocator statistics, graphs.
+//!
+//! The device half is written against libtorch's device-generic interfaces. It compiles and links
+//! everywhere; it was not run on a GPU when written (none was at hand).
+
+mod graph;
+mod observe;
+
+pub use graph::DeviceGraph;
+pub use observe::{OperatorRow, observe};
+
+use crate::{Error, Result};
+use std::ffi::{CStr, c_char, c_int, c_void};
+
+type RowCallback = unsafe extern "C" fn(*mut c_void, *const c_char, i64, f64, f64);
+
+unsafe extern "C" {
+    fn re_last_error() -> *const c_char;
+    fn re_observe_start() -> c_int;
+    fn re_observe_stop(row: RowCallback, user: *mut c_void) -> c_int;
+    fn re_event_new(device: i64, event: *mut *mut c_void) -> c_int;
+    fn re_event_record(event: *mut c_void, device: i64) -> c_int;
+    fn re_event_elapsed_ms(start: *mut c_void, end: *mut c_void, ms: *mut f64) -> c_int;
+    fn re_event_free(event: *mut c_void);
+    fn re_memory_peak(device: i64, bytes: *mut i64) -> c_int;
+    fn re_memory_reset_peak(device: i64) -> c_int;
+    fn re_synchronize(device: i64) -> c_int;
+    fn re_allow_tf32(allow: c_int) -> c_int;
+    fn re_graph_begin(device: i64, graph: *mut *mut c_void) -> c_int;
+    fn re_graph_end(graph: *mut c_void) -> c_int;
+    fn re_graph_replay(graph: *mut c_void) -> c_int;
+    fn re_graph_free(graph: *mut c_void);
+}
+
+fn check(status: c_int) -> Result<()> {
+    if status == 0 {
+        return Ok(());
+    }
+    // SAFETY: the shim keeps the message alive until the next failing call of this thread.
+    let text = unsafe { CStr::from_ptr(re_last_error()) }.to_string_lossy();
+    let line = text.lines().next().unwrap_or_default();
+    Err(Error::Torch(line.to_string()))
+}
+
+/// A point on a CUDA device's current stream.
+pub struct DeviceEvent {
+    raw: *mut c_void,
+    device: i64,
+}
+
+impl DeviceEvent {
+    /// Records the point now.
+    pub fn record(device: usize) -> Result<Self> {
+        let device = device as i64;
+        let mut raw = std::ptr::null_mut();
+        // SAFETY: `raw` receives an event that `drop` frees.
+        check(unsafe { re_event_new(device, &mut raw) })?;
+        let event = DeviceEvent { raw, device };
+        // SAFETY: the event is alive.
+        check(unsafe { re_event_record(event.raw, event.device) })?;
+        Ok(event)
+    }
+
+    /// Milliseconds from `self` to `end`; waits until the device has passed `end`.
+    pub fn elapsed_ms(&self, end: &DeviceEvent) -> Result<f64> {
+        let mut ms = 0.0;
+        // SAFETY: both events are alive.
+        check(unsafe { re_event_elapsed_ms(self.raw, end.raw, &mut ms) })?;
+        Ok(ms)
+    }
+}
+
+impl Drop for DeviceEvent {
+    fn drop(&mut self) {
+        // SAFETY: made by `re_event_new`, freed once.
+        unsafe { re_event_free(self.raw) }
+    }
+}
+
+/// Peak bytes that the caching allocator of CUDA device `index` has handed out since the last
+/// [`reset_device_memory_peak`].
+pub fn device_memory_peak(index: usize) -> Result<i64> {
+    let mut bytes = 0;
+    // SAFETY: plain out-parameter.
+    check(unsafe { re_memory_peak(index as i64, &mut bytes) })?;
+    Ok(bytes)
+}
+
+pub fn reset_device_memory_peak(index: usize) -> Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { re_memory_reset_peak(index as i64) })
+}
+
+/// Waits until CUDA device `index` has finished everything queued.
+pub fn synchronize(index: usize) -> Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { re_synchronize(index as i64) })
+}
+
+/// Whether fp32 matrix products and convolutions on CUDA may use TF32 (off unless asked for:
+/// TF32 keeps 10 bits of mantissa, and goldens are fp32).
+pub fn allow_tf32(allow: bool) -> Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { re_allow_tf32(c_int::from(allow)) })
+}

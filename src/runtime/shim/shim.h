@@ -1,0 +1,33 @@
+// What tch lacks: operator observation, device events, allocator statistics, device graphs.
+// Device parts use libtorch's device-generic interfaces (c10::Event, at::accelerator), so that
+// one source serves CPU builds and CUDA builds and needs no CUDA header.
+//
+// Functions return 0, or -1 with the message in re_last_error().
+#pragma once
+#include <cstdint>
+
+extern "C" {
+const char* re_last_error();
+
+// Operators run by this thread between start and stop. `row` is called once per operator name.
+typedef void (*re_row)(void* user, const char* name, int64_t calls, double self_seconds, double flops);
+int re_observe_start();
+int re_observe_stop(re_row row, void* user);
+
+int re_event_new(int64_t device, void** event);
+int re_event_record(void* event, int64_t device);
+int re_event_elapsed_ms(void* start, void* end, double* ms);
+void re_event_free(void* event);
+
+int re_memory_peak(int64_t device, int64_t* bytes);
+int re_memory_reset_peak(int64_t device);
+int re_synchronize(int64_t device);
+
+int re_allow_tf32(int allow);
+
+// A captured forward pass: begin, run it once, end, then replay as often as wanted.
+int re_graph_begin(int64_t device, void** graph);
+int re_graph_end(void* graph);
+int re_graph_replay(void* graph);
+void re_graph_free(void* graph);
+}

@@ -1,0 +1,17 @@
+// Turns C++ exceptions into a return code and a message.
+#pragma once
+#include <exception>
+#include <string>
+
+inline thread_local std::string last_error;
+
+template <class F>
+int status(F&& f) {
+  try {
+    f();
+    return 0;
+  } catch (const std::exception& e) {
+    last_error = e.what();
+    return -1;
+  }
+}
