@@ -4,3 +4,4 @@ mod classification;
 mod common;
 mod knn;
 mod report;
+mod teachers;

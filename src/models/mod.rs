@@ -2,6 +2,8 @@
 
 pub mod architecture;
 pub mod backbone;
+pub mod dinov2;
+pub mod facts;
 pub mod layers;
 pub mod normalise;
 pub mod positions;

@@ -33,6 +33,7 @@ impl Place {
 /// A table of (our name, place in the file).
 pub struct Layout {
     /// What stands in front of every tensor of the network in the file (`dinov2.`), or nothing.
+    /// Tensors without it belong to other parts of the file (a classifier) and are left out.
     pub prefix: String,
     pub table: &'static [(&'static str, Place)],
 }
@@ -45,8 +46,8 @@ impl Layout {
         }
     }
 
-    /// The same checkpoint under our names. Tensors the table does not know keep theirs (without
-    /// the prefix), so that strict loading still finds them unexpected.
+    /// The same checkpoint under our names. Tensors under the prefix that the table does not know
+    /// keep theirs, so that strict loading still finds them unexpected.
     pub fn apply(&self, checkpoint: &Checkpoint) -> Result<Checkpoint> {
         let Source::File(tensors) = &checkpoint.source else {
             return Ok(checkpoint.clone());
@@ -54,7 +55,6 @@ impl Layout {
         let mut ours = StateDict::new();
         for (key, tensor) in tensors {
             let Some(short) = key.strip_prefix(&self.prefix) else {
-                ours.insert(key.clone(), tensor.clone());
                 continue;
             };
             let hit = self.table.iter().find_map(|(our, place)| {
@@ -150,7 +150,7 @@ impl Layout {
                     .collect();
                 Some(names.join("`, `"))
             })
-            .unwrap_or_else(|| ours.to_string())
+            .unwrap_or_else(|| format!("{}{ours}", self.prefix))
     }
 }
 

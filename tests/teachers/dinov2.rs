@@ -1,0 +1,202 @@
+use super::{Golden, bf16_agrees, cases, dimmed, edited, model, open, run};
+use radio_eval::models::architecture::build;
+use radio_eval::models::normalise::IMAGENET;
+use radio_eval::models::{BuildOptions, zoo};
+use radio_eval::weights::Checkpoint;
+use std::path::Path;
+
+const SIZES: [&str; 4] = ["56x84", "70x70", "98x98", "126x112"];
+
+fn hub(folder: &Path) -> Checkpoint {
+    open(
+        &folder.join("hub.safetensors"),
+        &folder.join("hub_config.json"),
+    )
+}
+
+fn embedding(name: &str) -> bool {
+    let name = name.strip_prefix("embeddings.").unwrap_or(name);
+    [
+        "patch_embed",
+        "cls_token",
+        "register_tokens",
+        "pos_embed",
+        "position_embeddings",
+    ]
+    .iter()
+    .any(|p| name.starts_with(p))
+}
+
+#[test]
+fn both_layouts_equal_the_official_code() {
+    let full = [
+        "dinov2_mlp",
+        "dinov2_mlp_reg",
+        "dinov2_swiglu",
+        "dinov2_swiglu_reg",
+    ];
+    for folder in cases(&["dinov2_mlp"], &full) {
+        let golden = Golden::open(&folder.join("io.safetensors"));
+        let file = hub(&folder);
+        let network = model(&file, &BuildOptions::default());
+        let probe = model(&dimmed(&file, embedding), &BuildOptions::default());
+        for size in SIZES {
+            let Some(image) = golden
+                .has(&format!("{size}.image"))
+                .then(|| golden.pixels(&format!("{size}.image"), IMAGENET))
+            else {
+                continue;
+            };
+            let out = run(network.as_ref(), &image, &[]);
+            golden.close(&format!("{size}.x_norm_clstoken"), &out.summary);
+            golden.close(&format!("{size}.x_norm_patchtokens"), &out.spatial);
+        }
+        let image = golden.pixels("56x84.image", IMAGENET);
+        let out = run(probe.as_ref(), &image, &[]);
+        golden.close("eps_probe.56x84.x_norm_patchtokens", &out.spatial);
+        bf16_agrees(&file, &image);
+
+        let hf = folder.join("hf");
+        if !hf.exists() {
+            continue;
+        }
+        let file = open(&hf.join("model.safetensors"), &hf.join("config.json"));
+        let network = model(&file, &BuildOptions::default());
+        let prefix = network.info().prefix_tokens;
+        for size in SIZES {
+            let image = golden.pixels(&format!("{size}.image"), IMAGENET);
+            let out = run(network.as_ref(), &image, &[]);
+            let name = format!("{size}.hf.last_hidden_state");
+            let want = golden.get(&name);
+            // The registers are not part of the features; the golden's own take their place.
+            let registers = want.narrow(1, 1, prefix - 1);
+            let all = tch::Tensor::cat(&[out.summary.unsqueeze(1), registers, out.spatial], 1);
+            golden.close(&name, &all);
+        }
+        let image = golden.pixels("56x84.image", IMAGENET);
+        let probe = model(&dimmed(&file, embedding), &BuildOptions::default());
+        if golden.get("eps_probe.56x84.x_norm_patchtokens").size()[1] > 0 && prefix > 1 {
+            let out = run(probe.as_ref(), &image, &[]);
+            golden.close("eps_probe.56x84.x_norm_patchtokens", &out.spatial);
+        }
+    }
+}
+
+/// Training files: a prefix, blocks in chunks, heads beside the backbone.
+#[test]
+fn training_files_and_wrappers_load() {
+    let folder = crate::common::fixture("teachers/dinov2_mlp");
+    let golden = Golden::open(&folder.join("io.safetensors"));
+    let image = golden.pixels("70x70.image", IMAGENET);
+    let wraps: [(&str, &dyn Fn(&str) -> String); 3] = [
+        ("dinov2.", &|k| format!("dinov2.{k}")),
+        ("backbone.", &|k| format!("backbone.{k}")),
+        ("teacher.backbone.", &|k| match k.strip_prefix("blocks.") {
+            Some(rest) => format!("teacher.backbone.blocks.0.{rest}"),
+            None => format!("teacher.backbone.{k}"),
+        }),
+    ];
+    for (prefix, wrap) in wraps {
+        let file = hub(&folder).renamed(|key| Some(wrap(key)));
+        let network = model(&file, &BuildOptions::default());
+        let out = run(network.as_ref(), &image, &[]);
+        golden.close("70x70.x_norm_clstoken", &out.summary);
+        let norm = format!("{prefix}norm.weight");
+        let broken = edited(&file, |k, t| (k != norm).then(|| t.clone()));
+        let error = build(&broken, &BuildOptions::default()).err().unwrap();
+        assert!(
+            error.to_string().contains(&format!("`{norm}`: missing")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn loading_is_strict() {
+    let folder = crate::common::fixture("teachers/dinov2_mlp");
+    let file = hub(&folder);
+    let strange = file.renamed(|key| {
+        Some(match key {
+            "blocks.1.mlp.fc2.bias" => "blocks.1.mlp.fc3.bias".into(),
+            key => key.into(),
+        })
+    });
+    let error = build(&strange, &BuildOptions::default()).err().unwrap();
+    assert!(
+        error
+            .to_string()
+            .contains("`blocks.1.mlp.fc2.bias`: missing"),
+        "{error}"
+    );
+    let mut extra = file.clone();
+    if let radio_eval::weights::Source::File(tensors) = &mut extra.source {
+        let tensor = tensors["norm.bias"].clone();
+        tensors.insert("blocks.2.norm1.bias".into(), tensor);
+    }
+    let error = build(&extra, &BuildOptions::default()).err().unwrap();
+    assert!(
+        error
+            .to_string()
+            .contains("`blocks.2.norm1.bias`: unexpected"),
+        "{error}"
+    );
+}
+
+/// timm adds the class token's position to the token where there are registers, and calls the
+/// registers and the halves of the SwiGLU by other names.
+#[test]
+fn timm_layout_loads() {
+    for folder in cases(&[], &["dinov2_swiglu_reg"]) {
+        let golden = Golden::open(&folder.join("io.safetensors"));
+        let hub = hub(&folder);
+        let read = |name: &str| hub.tensors().unwrap()[name].read_stored().unwrap();
+        let position = read("pos_embed");
+        let class = read("cls_token") + position.narrow(1, 0, 1);
+        let patches = position.narrow(1, 1, position.size()[1] - 1);
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("timm.safetensors");
+        let mut tensors = vec![
+            ("cls_token".to_string(), class),
+            ("pos_embed".into(), patches),
+        ];
+        for name in hub.tensors().unwrap().keys() {
+            let new = match name.as_str() {
+                "cls_token" | "pos_embed" | "mask_token" => continue,
+                "register_tokens" => "reg_token".into(),
+                name => name
+                    .replace("mlp.w12", "mlp.fc1")
+                    .replace("mlp.w3", "mlp.fc2"),
+            };
+            tensors.push((new, read(name)));
+        }
+        tch::Tensor::write_safetensors(&tensors, &path).unwrap();
+        let mut file = Checkpoint::open(&path).unwrap();
+        file.config =
+            serde_json::json!({"architecture": "vit_tiny_patch14_reg4_dinov2", "num_heads": 4});
+        let network = model(&file, &BuildOptions::default());
+        for size in SIZES {
+            let image = golden.pixels(&format!("{size}.image"), IMAGENET);
+            let out = run(network.as_ref(), &image, &[]);
+            golden.close(&format!("{size}.x_norm_clstoken"), &out.summary);
+            golden.close(&format!("{size}.x_norm_patchtokens"), &out.spatial);
+        }
+    }
+}
+
+#[test]
+fn mini_dino_equals_its_golden() {
+    let Some(mini) = crate::common::shared("mini") else {
+        return;
+    };
+    let weights = mini.join("weights/mini-dino");
+    let file = open(
+        &weights.join("model.safetensors"),
+        &weights.join("config.json"),
+    );
+    let network = model(&file, &BuildOptions::default());
+    assert_eq!(network.info().preferred, (126, 126));
+    let golden = Golden::open(&mini.join("golden/dino.safetensors"));
+    let out = run(network.as_ref(), &golden.u8_pixels("pixels_u8"), &[]);
+    golden.close("summary", &out.summary);
+    golden.close("features", &out.spatial);
+}
