@@ -84,6 +84,9 @@ pub fn locate(entry: &ZooEntry) -> Result<PathBuf> {
     if folder.exists() {
         return Ok(folder);
     }
+    if entry.role == "mini" {
+        return crate::assets::path(&format!("mini/weights/{}", entry.name));
+    }
     Err(Error::model(format!(
         "the weights of {} are not on this machine; fetch {}/{} with `radio-eval fetch {}`, or name them with --weights",
         entry.name, entry.repo, entry.file, entry.name

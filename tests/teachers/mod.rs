@@ -5,7 +5,7 @@ mod dinov2;
 use radio_eval::Result;
 use radio_eval::models::architecture::build;
 use radio_eval::models::normalise::MeanStd;
-use radio_eval::models::{Backbone, BuildOptions, Features, backbone};
+use radio_eval::models::{Backbone, BuildOptions, Features, backbone, zoo};
 use radio_eval::weights::{Checkpoint, LazyTensor, Source};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -149,4 +149,19 @@ pub fn cases(committed: &[&str], full: &[&str]) -> Vec<PathBuf> {
         folders.extend(full.iter().map(|c| golden.join(c)).filter(|p| p.exists()));
     }
     folders
+}
+
+/// The names of design.md are all known, each once.
+#[test]
+fn the_zoo_knows_the_teachers() {
+    let names = ["dinov2-s", "dinov2-g-reg", "openclip-h14", "mini-sam"];
+    for name in names {
+        assert_eq!(zoo::find(name).unwrap().name, name);
+    }
+    let mut seen = std::collections::HashSet::new();
+    for entry in zoo::entries() {
+        for name in std::iter::once(&entry.name).chain(entry.aliases) {
+            assert!(seen.insert(zoo::normalise(name)), "{name} is there twice");
+        }
+    }
 }

@@ -1,0 +1,58 @@
+//! The miniature teachers that ship with the tool (assets/mini).
+
+use super::ZooEntry;
+use crate::assets;
+use serde_json::Value;
+
+/// Shipped weights are found by name; the config is the one beside them.
+const MINI: ZooEntry = ZooEntry {
+    name: "",
+    aliases: &[],
+    role: "mini",
+    repo: "",
+    file: "",
+    patch: 16,
+    step: 16,
+    preferred: (0, 0),
+    adaptors: &[],
+    parameters: None,
+    config: || Value::Null,
+    hints: || Value::Null,
+    published: &[],
+};
+
+pub const TABLE: &[ZooEntry] = &[
+    ZooEntry {
+        name: "mini-clip",
+        file: "open_clip_model.safetensors",
+        preferred: (128, 128),
+        adaptors: &["clip"],
+        config: || config("mini-clip/open_clip_config.json"),
+        ..MINI
+    },
+    ZooEntry {
+        name: "mini-dino",
+        file: "model.safetensors",
+        patch: 14,
+        step: 14,
+        preferred: (126, 126),
+        config: || config("mini-dino/config.json"),
+        ..MINI
+    },
+    ZooEntry {
+        name: "mini-sam",
+        file: "model.safetensors",
+        preferred: (256, 256),
+        config: || config("mini-sam/config.json"),
+        ..MINI
+    },
+];
+
+/// `Null` where the assets are not there; building then says what is missing.
+fn config(name: &str) -> Value {
+    assets::path(&format!("mini/weights/{name}"))
+        .ok()
+        .and_then(|path| std::fs::read(path).ok())
+        .and_then(|text| serde_json::from_slice(&text).ok())
+        .unwrap_or_default()
+}
