@@ -3,9 +3,16 @@
 pub mod brace;
 pub mod catalogue;
 pub mod classification;
+pub mod decode;
 pub mod fingerprint;
+pub mod image;
 pub mod labelled;
+pub mod loader;
+pub mod ordered;
+pub mod pixels;
+pub mod resize;
 pub mod source;
+pub mod transform;
 pub mod tree;
 
 pub use source::{Sample, Source};

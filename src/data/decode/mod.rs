@@ -1,0 +1,60 @@
+//! Encoded bytes to RGB pixels, as Pillow 11.3's `Image.open(..).convert("RGB")` gives them.
+//!
+//! EXIF orientation is ignored, as Pillow ignores it unless asked. A truncated file is an error,
+//! as in Pillow. Colour profiles are not applied.
+
+pub use super::image::RgbImage;
+use std::io::Cursor;
+
+/// What a file may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest width x height. Default: Pillow's error bound, twice `MAX_IMAGE_PIXELS`.
+    pub max_pixels: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            max_pixels: 2 * (1024 * 1024 * 1024 / 4 / 3),
+        }
+    }
+}
+
+impl Limits {
+    /// An error where an image of this size exceeds the limit.
+    pub fn check(&self, width: usize, height: usize) -> Result<(), String> {
+        if width as u64 * height as u64 > self.max_pixels {
+            return Err(format!(
+                "{width}x{height} pixels exceed the limit of {} (a decompression bomb?)",
+                self.max_pixels
+            ));
+        }
+        if width == 0 || height == 0 {
+            return Err("the image has no pixels".into());
+        }
+        Ok(())
+    }
+}
+
+/// Decodes an image of any supported format, recognised by its first bytes.
+///
+/// # Errors
+/// A sentence for the caller to put behind the file's name: unknown format, damaged or truncated
+/// data, more pixels than `limits` allow.
+pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage, String> {
+    let reader = image::ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .map_err(|e| e.to_string())?;
+    if reader.format().is_none() {
+        return Err("not an image of a known format (JPEG, PNG, WebP, BMP, GIF, TIFF)".into());
+    }
+    let image = reader.decode().map_err(|e| e.to_string())?.to_rgb8();
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    limits.check(width, height)?;
+    Ok(RgbImage {
+        width,
+        height,
+        data: image.into_raw(),
+    })
+}
