@@ -7,7 +7,6 @@ use std::process::Command;
 fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=.git/HEAD");
     // torch-sys (links = "tch") tells its direct dependents where libtorch's libraries are.
     let lib = std::env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from);
     if let Some(lib) = &lib {
@@ -67,8 +66,12 @@ fn compile_shim(include: &Path) {
         .compile("radio_eval_shim");
 }
 
-/// The commit built from, `+` where the tree had changes; `unknown` outside a checkout.
+/// The commit built from, `+` where the tree had changes; `unknown` outside a checkout. A debug
+/// build says `debug`: following every commit would make it compile the shim anew each time.
 fn git_revision() -> String {
+    if std::env::var_os("PROFILE").is_none_or(|profile| profile != "release") {
+        return "debug".to_string();
+    }
     let git = |args: &[&str]| {
         let output = Command::new("git").args(args).output().ok()?;
         output
@@ -76,6 +79,9 @@ fn git_revision() -> String {
             .success()
             .then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
     };
+    if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]) {
+        println!("cargo:rerun-if-changed={log}");
+    }
     match git(&["rev-parse", "--short=12", "HEAD"]) {
         Some(revision) => {
             let dirty = git(&["status", "--porcelain", "--untracked-files=no"]);
