@@ -5,3 +5,4 @@ mod common;
 mod knn;
 mod report;
 mod teachers;
+mod segmentation_data;

@@ -1,6 +1,7 @@
 //! One file per subcommand: flags become the options of a task; no tensor code here.
 
 pub mod common;
+pub mod datasets;
 pub mod logging;
 
 use crate::{Error, runtime};
@@ -28,6 +29,7 @@ pub struct Cli {
 pub enum Command {
     /// List the models known by name
     Models,
+    Datasets(datasets::DatasetsArgs),
 }
 
 /// How a command that did its work ended.
@@ -43,6 +45,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
     runtime::interrupt::install()?;
     match cli.command {
         Command::Models => Ok(Outcome::Done),
+        Command::Datasets(args) => datasets::run(&args),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What data a run saw, as one hash.
 
 use super::source::Source;
+use crate::weights::hash::hex;
 use sha2::{Digest, Sha256};
 
 /// SHA-256 (hex) over key, label and encoded size of the chosen samples, in the order given.
@@ -17,9 +18,4 @@ pub fn fingerprint(source: &dyn Source, indices: &[usize]) -> String {
         hash.update(source.size(index).to_le_bytes());
     }
     hex(&hash.finalize())
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -13,6 +13,8 @@ pub mod pixels;
 pub mod resize;
 pub mod source;
 pub mod transform;
+pub mod segmentation;
+pub mod summary;
 pub mod tree;
 
 pub use source::{Sample, Source};

@@ -27,7 +27,8 @@ impl Checkpoint {
     }
 }
 
-fn of_file(path: &Path) -> Result<[u8; 32]> {
+/// SHA-256 of a file's bytes.
+pub fn of_file(path: &Path) -> Result<[u8; 32]> {
     let mut file = File::open(path).map_err(|e| Error::file(path, e))?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
@@ -39,6 +40,7 @@ fn of_file(path: &Path) -> Result<[u8; 32]> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -2,7 +2,7 @@
 //! inside them), read into a network through [`Params`], strictly.
 
 pub mod checkpoint;
-mod hash;
+pub mod hash;
 pub mod layout;
 pub mod lazy;
 pub mod params;

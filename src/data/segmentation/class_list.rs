@@ -1,0 +1,92 @@
+//! Finds the class list of a data set.
+
+use super::OpenOptions;
+use super::classes::{self, LabelRule, MaskClass};
+use super::locate::Found;
+use super::mask;
+use crate::{Error, Result, assets};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Lists that ship with the tool, as `assets/classes/NAME.tsv`.
+const SHIPPED: [&str; 3] = ["voc", "cityscapes", "coco-panoptic"];
+/// Names of class lists beside the images.
+const NAMES: [&str; 3] = ["classes.tsv", "classes.txt", "labels.txt"];
+
+/// The list given, else the catalogue's, else one beside the images, else the values found in
+/// the masks (with a warning).
+pub fn find(found: &Found, options: &OpenOptions) -> Result<(LabelRule, Option<String>)> {
+    let zero = options.reduce_zero_label.or(found.reduce_zero_label);
+    if let Some(given) = &options.classes {
+        let path = match SHIPPED.contains(&given.as_str()) {
+            true => assets::path(&format!("classes/{given}.tsv"))?,
+            false => PathBuf::from(given),
+        };
+        let text = std::fs::read_to_string(&path).map_err(|e| {
+            let shipped = SHIPPED.join(", ");
+            Error::file(
+                &path,
+                format!("{e}; a class list is a file or one of {shipped}"),
+            )
+        })?;
+        return Ok((parse(&text, &path, zero)?, None));
+    }
+    for tree in &found.trees {
+        let beside = tree.names().find(|name| match &found.class_list {
+            Some(list) => name == list,
+            None => NAMES.contains(name) || is_object_info(name),
+        });
+        let Some(name) = beside else { continue };
+        let path = tree.root().join(name);
+        if let Some(text) = tree.text(name)? {
+            return Ok((parse(&text, &path, zero)?, None));
+        }
+    }
+    if let Some(list) = &found.class_list {
+        return Err(Error::file(
+            found.path.join(list),
+            "is missing; it is the list of classes. Put it there, or name one with --classes",
+        ));
+    }
+    from_masks(found, zero.unwrap_or(false))
+}
+
+fn is_object_info(name: &str) -> bool {
+    name.starts_with("objectInfo") && name.ends_with(".txt")
+}
+
+fn parse(text: &str, path: &Path, zero: Option<bool>) -> Result<LabelRule> {
+    classes::parse(text, path, zero.unwrap_or(false))
+}
+
+/// Every value of every mask is a class of that number.
+fn from_masks(found: &Found, reduce_zero_label: bool) -> Result<(LabelRule, Option<String>)> {
+    let mut values = BTreeSet::new();
+    for sides in found.train.iter().chain(&found.val) {
+        let tree = &sides.masks.tree;
+        for (index, name) in tree.names().enumerate() {
+            if name.starts_with(&sides.masks.folder) && name.ends_with(".png") {
+                let mask = mask::decode(&tree.read(index)?, u64::MAX)
+                    .map_err(|reason| Error::file(tree.path(index), reason))?;
+                values.extend(mask.values);
+            }
+        }
+    }
+    values.remove(&255);
+    if reduce_zero_label {
+        values.remove(&0);
+    }
+    let classes: Vec<MaskClass> = values
+        .into_iter()
+        .map(|value| MaskClass {
+            value,
+            name: value.to_string(),
+        })
+        .collect();
+    let warning = format!(
+        "no class list found: the {} values in the masks are taken as classes; name a list with --classes",
+        classes.len()
+    );
+    let rule = LabelRule::new(classes, &[]).map_err(|reason| Error::file(&found.path, reason))?;
+    Ok((rule, Some(warning)))
+}

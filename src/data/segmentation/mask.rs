@@ -1,0 +1,127 @@
+//! PNG masks: the stored number of each pixel, never a colour.
+
+use png::{BitDepth, ColorType, Transformations};
+use std::io::Cursor;
+
+/// What a mask file stores: grey values or palette indices, row by row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mask {
+    pub width: usize,
+    pub height: usize,
+    pub values: Vec<u16>,
+}
+
+/// Decodes an 8- or 16-bit grey, or a palette PNG of 1 to 8 bits, of at most `max_pixels`. The
+/// error is a sentence without the file's name.
+pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<Mask, String> {
+    let broken = |e: png::DecodingError| format!("is not a readable PNG ({e})");
+    let mut decoder = png::Decoder::new(Cursor::new(bytes));
+    decoder.set_transformations(Transformations::IDENTITY);
+    let mut reader = decoder.read_info().map_err(broken)?;
+    let info = reader.info();
+    let (width, height) = (info.width as usize, info.height as usize);
+    if width as u64 * height as u64 > max_pixels {
+        return Err(format!(
+            "has {width}x{height} pixels, more than the limit of {max_pixels}"
+        ));
+    }
+    let depth = info.bit_depth;
+    match info.color_type {
+        ColorType::Grayscale | ColorType::Indexed => {}
+        other => {
+            return Err(format!(
+                "is a mask of type {other:?}; class numbers must be grey values or palette indices"
+            ));
+        }
+    }
+    let size = reader
+        .output_buffer_size()
+        .ok_or_else(|| format!("is too large ({width}x{height})"))?;
+    let mut buffer = vec![0; size];
+    let frame = reader.next_frame(&mut buffer).map_err(broken)?;
+    let mut values = Vec::with_capacity(width * height);
+    for row in buffer.chunks_exact(frame.line_size).take(height) {
+        unpack(row, depth, width, &mut values);
+    }
+    Ok(Mask {
+        width,
+        height,
+        values,
+    })
+}
+
+/// Appends the `width` numbers of one line, most significant bits first.
+fn unpack(row: &[u8], depth: BitDepth, width: usize, values: &mut Vec<u16>) {
+    match depth {
+        BitDepth::Eight => values.extend(row.iter().take(width).map(|&v| u16::from(v))),
+        BitDepth::Sixteen => {
+            let pairs = row.as_chunks::<2>().0;
+            values.extend(pairs.iter().take(width).map(|&p| u16::from_be_bytes(p)));
+        }
+        BitDepth::One | BitDepth::Two | BitDepth::Four => {
+            let bits = depth as usize;
+            let each = 8 / bits;
+            let mask = (1u16 << bits) - 1;
+            values.extend((0..width).map(|x| {
+                let shift = 8 - bits * (x % each + 1);
+                u16::from(row[x / each]) >> shift & mask
+            }));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encode(width: u32, height: u32, color: ColorType, depth: BitDepth, data: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, width, height);
+        encoder.set_color(color);
+        encoder.set_depth(depth);
+        if color == ColorType::Indexed {
+            encoder.set_palette(vec![9; 3 * 256]);
+        }
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_image_data(data).unwrap();
+        drop(writer);
+        bytes
+    }
+
+    #[test]
+    fn palette_gives_indices() {
+        let bytes = encode(2, 2, ColorType::Indexed, BitDepth::Eight, &[0, 15, 255, 3]);
+        assert_eq!(decode(&bytes, 100).unwrap().values, [0, 15, 255, 3]);
+    }
+
+    #[test]
+    fn packed_and_wide_greys() {
+        let bytes = encode(
+            3,
+            2,
+            ColorType::Grayscale,
+            BitDepth::Four,
+            &[0x12, 0x30, 0xab, 0xc0],
+        );
+        assert_eq!(decode(&bytes, 100).unwrap().values, [1, 2, 3, 10, 11, 12]);
+        let bytes = encode(1, 2, ColorType::Grayscale, BitDepth::Sixteen, &[1, 2, 0, 7]);
+        assert_eq!(decode(&bytes, 100).unwrap().values, [258, 7]);
+    }
+
+    #[test]
+    fn colours_and_bombs_are_refused() {
+        let bytes = encode(1, 1, ColorType::Rgb, BitDepth::Eight, &[1, 2, 3]);
+        assert!(decode(&bytes, 100).unwrap_err().contains("palette indices"));
+        let bytes = encode(2, 2, ColorType::Grayscale, BitDepth::Eight, &[0; 4]);
+        assert!(
+            decode(&bytes, 3)
+                .unwrap_err()
+                .contains("more than the limit")
+        );
+        assert!(
+            decode(b"GIF89a", 3)
+                .unwrap_err()
+                .contains("not a readable PNG")
+        );
+    }
+}

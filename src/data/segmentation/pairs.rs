@@ -1,0 +1,187 @@
+//! Images and their masks, paired by name.
+
+use super::classes::LabelRule;
+use super::mask;
+use crate::data::classification::is_image;
+use crate::data::source::{Sample, Source};
+use crate::data::tree::FileTree;
+use crate::{Error, Result};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Pixels a mask may have; far above any real one.
+const MOST_PIXELS: u64 = 1 << 28;
+
+/// A folder of a tree, and what its file names carry besides the name that image and mask share.
+#[derive(Clone)]
+pub struct Side {
+    pub tree: Arc<FileTree>,
+    /// `images/training/`, or empty.
+    pub folder: String,
+    /// `_leftImg8bit`, or empty: cut off before the extension; files without it are left out.
+    pub suffix: String,
+}
+
+impl Side {
+    /// Shared name -> file, in ascending order of file names.
+    fn files(&self) -> Vec<(String, u32)> {
+        let file = |(index, name): (usize, &str)| {
+            let inside = name
+                .strip_prefix(self.folder.as_str())
+                .filter(|n| is_image(n))?;
+            let (stem, _) = inside.rsplit_once('.')?;
+            let shared = stem.strip_suffix(self.suffix.as_str())?;
+            Some((shared.to_string(), u32::try_from(index).ok()?))
+        };
+        self.tree.names().enumerate().filter_map(file).collect()
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.tree.root().join(&self.folder)
+    }
+}
+
+/// Labels of one image, row by row: 0..classes, or 255 for pixels that count nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelMap {
+    pub width: usize,
+    pub height: usize,
+    pub labels: Vec<u8>,
+}
+
+/// One split: images with their masks, in ascending order of image names. As a [`Source`] it has
+/// no labels.
+#[derive(Clone)]
+pub struct PairSet {
+    description: String,
+    images: Side,
+    masks: Side,
+    rule: Arc<LabelRule>,
+    /// (image, mask)
+    pairs: Vec<(u32, u32)>,
+}
+
+impl PairSet {
+    /// Pairs the files of both sides; `list` keeps only the names in it (VOC's `train.txt`). An
+    /// image without mask is an error that names it.
+    pub fn new(
+        description: String,
+        images: Side,
+        masks: Side,
+        rule: Arc<LabelRule>,
+        list: Option<&[String]>,
+    ) -> Result<Self> {
+        let masks_by_name: HashMap<String, u32> = masks.files().into_iter().collect();
+        let mut image_files = images.files();
+        if let Some(list) = list {
+            let by_name: HashMap<&str, u32> = image_files
+                .iter()
+                .map(|(name, i)| (name.as_str(), *i))
+                .collect();
+            let missing = list
+                .iter()
+                .find(|name| !by_name.contains_key(name.as_str()));
+            if let Some(missing) = missing {
+                return Err(Error::file(
+                    images.path().join(missing),
+                    "is listed, but there is no such image",
+                ));
+            }
+            let wanted: std::collections::HashSet<&str> = list.iter().map(String::as_str).collect();
+            image_files.retain(|(name, _)| wanted.contains(name.as_str()));
+        }
+        if image_files.is_empty() {
+            return Err(Error::file(images.path(), "holds no image"));
+        }
+        let mut pairs = Vec::with_capacity(image_files.len());
+        for (name, image) in image_files {
+            let mask = masks_by_name.get(&name).ok_or_else(|| {
+                Error::file(
+                    images.tree.path(image as usize),
+                    format!(
+                        "has no mask: {} has no {name}{}.png",
+                        masks.path().display(),
+                        masks.suffix
+                    ),
+                )
+            })?;
+            pairs.push((image, *mask));
+        }
+        Ok(PairSet {
+            description,
+            images,
+            masks,
+            rule,
+            pairs,
+        })
+    }
+
+    pub fn rule(&self) -> &LabelRule {
+        &self.rule
+    }
+
+    /// The mask's file, for messages.
+    pub fn mask_path(&self, index: usize) -> PathBuf {
+        self.masks.tree.path(self.pairs[index].1 as usize)
+    }
+
+    /// The image's file, for messages.
+    pub fn image_path(&self, index: usize) -> PathBuf {
+        self.images.tree.path(self.pairs[index].0 as usize)
+    }
+
+    /// The labels at the mask's own size.
+    pub fn labels(&self, index: usize) -> Result<LabelMap> {
+        let error = |reason| Error::file(self.mask_path(index), reason);
+        let bytes = self.masks.tree.read(self.pairs[index].1 as usize)?;
+        let mask = mask::decode(&bytes, MOST_PIXELS).map_err(error)?;
+        let labels = self.rule.apply(&mask).map_err(error)?;
+        Ok(LabelMap {
+            width: mask.width,
+            height: mask.height,
+            labels,
+        })
+    }
+
+    /// The part `range` of this split.
+    pub fn part(&self, description: String, range: std::ops::Range<usize>) -> Self {
+        PairSet {
+            description,
+            pairs: self.pairs[range].to_vec(),
+            ..self.clone()
+        }
+    }
+}
+
+impl Source for PairSet {
+    fn describe(&self) -> String {
+        self.description.clone()
+    }
+
+    fn len(&self) -> usize {
+        self.pairs.len()
+    }
+
+    fn key(&self, index: usize) -> &str {
+        self.images.tree.name(self.pairs[index].0 as usize)
+    }
+
+    fn label(&self, _index: usize) -> Option<u32> {
+        None
+    }
+
+    fn read(&self, index: usize) -> Result<Sample> {
+        Ok(Sample {
+            key: self.key(index).to_string(),
+            bytes: self.images.tree.read(self.pairs[index].0 as usize)?,
+            label: None,
+        })
+    }
+
+    /// Image and mask together, so that a changed mask changes the fingerprint.
+    fn size(&self, index: usize) -> u64 {
+        let (image, mask) = self.pairs[index];
+        self.images.tree.size(image as usize) + self.masks.tree.size(mask as usize)
+    }
+}
