@@ -4,5 +4,5 @@ mod classification;
 mod common;
 mod knn;
 mod report;
-mod teachers;
 mod segmentation_data;
+mod teachers;

@@ -11,10 +11,10 @@ pub mod loader;
 pub mod ordered;
 pub mod pixels;
 pub mod resize;
-pub mod source;
-pub mod transform;
 pub mod segmentation;
+pub mod source;
 pub mod summary;
+pub mod transform;
 pub mod tree;
 
 pub use source::{Sample, Source};
