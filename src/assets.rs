@@ -3,8 +3,8 @@
 //! A file that compresses well is kept as `NAME.zst`; [`path`] unpacks it once into
 //! `$RADIO_EVAL_HOME/cache/assets` and checks it against `SHA256SUMS`.
 
-use crate::models::resolve::home;
 use crate::report::record::write_atomically;
+use crate::runtime::home;
 use crate::weights::hash::hex;
 use crate::{Error, Result};
 use sha2::{Digest, Sha256};

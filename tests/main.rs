@@ -6,3 +6,5 @@ mod knn;
 mod report;
 mod segmentation_data;
 mod teachers;
+mod weights;
+mod weights_damage;

@@ -3,7 +3,7 @@
 use crate::config::datasets;
 pub use crate::config::{DatasetConfig, SplitConfig, Task};
 use crate::data::classification::Layout;
-use crate::models::resolve::home;
+use crate::runtime::home;
 use crate::{Error, Result, assets};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};

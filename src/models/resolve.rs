@@ -3,6 +3,7 @@
 use super::architecture::{self, BuildOptions};
 use super::backbone::Backbone;
 use super::zoo::{self, ZooEntry};
+use crate::runtime::home;
 use crate::weights::Checkpoint;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -23,17 +24,6 @@ pub struct Resolved {
     pub entry: Option<&'static ZooEntry>,
     pub checkpoint: Checkpoint,
     pub backbone: Box<dyn Backbone>,
-}
-
-/// `$RADIO_EVAL_HOME`, else `~/.cache/radio-eval`.
-pub fn home() -> PathBuf {
-    std::env::var_os("RADIO_EVAL_HOME").map_or_else(
-        || {
-            let user = std::env::var_os("HOME").map_or_else(|| PathBuf::from("."), PathBuf::from);
-            user.join(".cache/radio-eval")
-        },
-        PathBuf::from,
-    )
 }
 
 /// Finds the weights and builds the network.

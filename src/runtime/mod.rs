@@ -2,8 +2,10 @@
 
 pub mod device;
 pub mod guard;
+pub mod home;
 pub mod interrupt;
 pub mod shim;
 
 pub use device::{Precision, Runtime};
 pub use guard::guard;
+pub use home::home;

@@ -1,7 +1,7 @@
 //! What a `--weights` path (or a zoo entry without weights) gives: tensors and a config.
 
-use super::{StateDict, safetensors};
-use crate::{Error, Result};
+use super::{StateDict, hash, open};
+use crate::Result;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 pub enum Source {
     /// A file or folder.
     File(StateDict),
+    /// A TorchScript program with weights of its own.
+    TorchScript,
     /// `--random-weights SEED`: every parameter drawn at load, none read.
     Random(u64),
 }
@@ -25,21 +27,30 @@ pub struct Checkpoint {
     /// where there is none.
     pub config: Value,
     pub source: Source,
+    /// Whether the tensors are a checkpoint's moving average (`state_dict_ema`), for which
+    /// spectral reparametrisation is off (spec/radio.md §2.11).
+    pub ema: bool,
 }
 
 impl Checkpoint {
-    /// Opens a weight file or a folder with weights and config.
+    /// Opens a weight file (safetensors, `torch.save` in both containers, TorchScript; told apart
+    /// by content) or a folder with weights, sharded or not, and config. Tensors stay in the
+    /// mapped file.
     pub fn open(path: &Path) -> Result<Self> {
-        if path.is_dir() {
-            return Err(Error::file(path, "weight folders: to be built"));
+        open::open(path)
+    }
+
+    /// SHA-256 over the weight files ([`hash::of_files`]); `None` for random weights.
+    pub fn sha256(&self) -> Result<Option<String>> {
+        match self.files.as_slice() {
+            [] => Ok(None),
+            files => hash::of_files(files).map(Some),
         }
-        let (tensors, _) = safetensors::open(path)?;
-        Ok(Checkpoint {
-            path: path.to_path_buf(),
-            files: vec![path.to_path_buf()],
-            config: Value::Null,
-            source: Source::File(tensors),
-        })
+    }
+
+    /// Whether this is a TorchScript program, which is run as it is and gives no tensors.
+    pub fn is_torchscript(&self) -> bool {
+        matches!(self.source, Source::TorchScript)
     }
 
     /// Weights to be drawn from `seed`, for an architecture described by `config`.
@@ -49,6 +60,7 @@ impl Checkpoint {
             files: Vec::new(),
             config,
             source: Source::Random(seed),
+            ema: false,
         }
     }
 
@@ -56,7 +68,7 @@ impl Checkpoint {
     pub fn tensors(&self) -> Option<&StateDict> {
         match &self.source {
             Source::File(tensors) => Some(tensors),
-            Source::Random(_) => None,
+            Source::Random(_) | Source::TorchScript => None,
         }
     }
 
@@ -81,6 +93,7 @@ impl Checkpoint {
     pub fn renamed(&self, mut rename: impl FnMut(&str) -> Option<String>) -> Self {
         let source = match &self.source {
             Source::Random(seed) => Source::Random(*seed),
+            Source::TorchScript => Source::TorchScript,
             Source::File(tensors) => Source::File(
                 tensors
                     .iter()

@@ -3,6 +3,7 @@
 use crate::{Error, Result};
 use memmap2::{Mmap, UncheckedAdvice};
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
@@ -16,6 +17,13 @@ pub struct Mapping {
 impl Mapping {
     pub fn open(path: &Path) -> Result<Arc<Self>> {
         let file = File::open(path).map_err(|e| Error::file(path, e))?;
+        let meta = file.metadata().map_err(|e| Error::file(path, e))?;
+        if meta.is_dir() {
+            return Err(Error::file(path, "is a folder, not a weight file"));
+        }
+        if meta.len() == 0 {
+            return Err(Error::file(path, "is empty; fetch it again"));
+        }
         // SAFETY: the map is read-only; a file changed by another process while we read it can
         // only give wrong numbers, as with any other way of reading it.
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::file(path, e))?;
@@ -79,24 +87,45 @@ impl LazyTensor {
         strides: Vec<i64>,
         kind: Kind,
     ) -> Result<Self> {
-        let len = span(&shape, &strides, kind);
-        match len.and_then(|len| offset.checked_add(len)) {
-            Some(end) if end <= map.bytes().len() => Ok(LazyTensor {
-                shape,
-                kind,
-                place: Place::Mapped {
-                    map,
-                    offset,
-                    strides,
-                },
-            }),
-            _ => Err(Error::file(
-                map.path(),
-                format!(
-                    "a tensor of shape {shape:?} reaches past the end of the file; the file is truncated or damaged: fetch it again"
-                ),
-            )),
+        let path = map.path().to_path_buf();
+        let end = map.bytes().len();
+        Self::mapped_within(map, offset..end, shape, strides, kind)
+            .map_err(|reason| Error::file(path, reason))
+    }
+
+    /// The same, confined to a range of bytes. The error is a sentence without the file's name.
+    pub fn mapped_within(
+        map: Arc<Mapping>,
+        range: Range<usize>,
+        shape: Vec<i64>,
+        strides: Vec<i64>,
+        kind: Kind,
+    ) -> Result<Self, String> {
+        let end = range.end.min(map.bytes().len());
+        let last = span(&shape, &strides, kind).and_then(|len| range.start.checked_add(len));
+        if last.is_none_or(|last| last > end) {
+            return Err(format!(
+                "a tensor of shape {shape:?} reaches past the end of its data; the file is truncated or damaged: fetch it again"
+            ));
         }
+        // Strides of 0 could make a few bytes stand for more values than memory holds.
+        let size = shape
+            .iter()
+            .try_fold(kind.elt_size_in_bytes() as i64, |n, &d| n.checked_mul(d));
+        if !shape.contains(&0) && size.is_none_or(|size| size > map.bytes().len() as i64) {
+            return Err(format!(
+                "a tensor of shape {shape:?} is larger than its file"
+            ));
+        }
+        Ok(LazyTensor {
+            shape,
+            kind,
+            place: Place::Mapped {
+                map,
+                offset: range.start,
+                strides,
+            },
+        })
     }
 
     /// A tensor made from others at load (a concatenation, a folded weight).
@@ -122,11 +151,17 @@ impl LazyTensor {
                 strides,
             } => {
                 let data = map.bytes()[*offset..].as_ptr();
-                // SAFETY: `mapped` checked that every element lies inside the map, which outlives
-                // the view; the view is only read, and copied before this function returns.
-                let view = unsafe {
-                    Tensor::f_from_blob(data, &self.shape, strides, self.kind, Device::Cpu)
-                }?;
+                let aligned = data.align_offset(self.kind.elt_size_in_bytes()) == 0;
+                let view = if aligned {
+                    // SAFETY: `mapped_within` checked that every element lies inside the map,
+                    // which outlives the view; the view is only read, and copied before this
+                    // function returns.
+                    unsafe {
+                        Tensor::f_from_blob(data, &self.shape, strides, self.kind, Device::Cpu)
+                    }?
+                } else {
+                    self.realigned(data, strides)?
+                };
                 let copy = view
                     .f_to_device_(device, kind, false, true)?
                     .f_contiguous()?;
@@ -136,6 +171,18 @@ impl LazyTensor {
                 Ok(copy)
             }
         }
+    }
+
+    /// A copy of the mapped elements at an address libtorch can read them from: legacy pickles
+    /// put storages anywhere.
+    fn realigned(&self, data: *const u8, strides: &[i64]) -> Result<Tensor> {
+        let bytes = span(&self.shape, strides, self.kind).unwrap_or(0);
+        let elements = bytes / self.kind.elt_size_in_bytes();
+        let staging = Tensor::f_empty([elements as i64], (self.kind, Device::Cpu))?;
+        // SAFETY: `bytes` from `data` on lie inside the map (`mapped_within`); the destination is
+        // new and has the same size.
+        unsafe { std::ptr::copy_nonoverlapping(data, staging.data_ptr().cast(), bytes) };
+        Ok(staging.f_as_strided(&self.shape, strides, None)?)
     }
 
     /// Reads the values as they are stored, on the CPU.

@@ -2,10 +2,15 @@
 //! inside them), read into a network through [`Params`], strictly.
 
 pub mod checkpoint;
+mod folder;
+mod format;
 pub mod hash;
 pub mod layout;
 pub mod lazy;
+mod open;
 pub mod params;
+pub mod pickle;
+mod pytorch;
 pub mod safetensors;
 
 pub use checkpoint::{Checkpoint, Source};

@@ -144,6 +144,11 @@ impl Params<'_> {
         let checkpoint = self.store.checkpoint;
         match &checkpoint.source {
             Source::Random(seed) => random(*seed, &key, shape, kind, self.store.device),
+            Source::TorchScript => Err(Error::tensor(
+                &checkpoint.path,
+                &key,
+                "is inside a TorchScript program, which is run as it is",
+            )),
             Source::File(tensors) => {
                 let stored = tensors.get(&key).ok_or_else(|| {
                     Error::tensor(

@@ -6,11 +6,17 @@ use crate::{Error, Result};
 use ::safetensors::tensor::{Dtype, SafeTensors};
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use tch::Kind;
 
 /// Opens `path`: its tensors and the string metadata of its header.
 pub fn open(path: &Path) -> Result<(StateDict, HashMap<String, String>)> {
-    let map = Mapping::open(path)?;
+    parse(&Mapping::open(path)?)
+}
+
+/// The same, of a file that is mapped already.
+pub fn parse(map: &Arc<Mapping>) -> Result<(StateDict, HashMap<String, String>)> {
+    let path = map.path();
     let damaged = |reason: &dyn std::fmt::Display| {
         Error::file(
             path,
