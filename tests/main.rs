@@ -2,6 +2,7 @@
 
 mod classification;
 mod common;
+mod eradio;
 mod knn;
 mod report;
 mod segmentation_data;

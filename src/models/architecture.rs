@@ -60,7 +60,8 @@ pub trait Architecture: Sync {
 }
 
 /// Every architecture; the first that recognises a checkpoint builds it.
-pub static ARCHITECTURES: &[&dyn Architecture] = &[&super::dinov2::DinoV2Architecture];
+pub static ARCHITECTURES: &[&dyn Architecture] =
+    &[&super::dinov2::DinoV2Architecture, &super::eradio::ERadio];
 
 /// Builds whatever network `checkpoint` holds.
 pub fn build(checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {

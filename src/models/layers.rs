@@ -72,6 +72,17 @@ impl Activation {
             Activation::Relu => x.relu(),
         }
     }
+
+    /// As `forward`, in the memory of `x`, which nobody else may hold.
+    pub fn apply(self, mut x: Tensor) -> Tensor {
+        match self {
+            Activation::Gelu => x.gelu_("none"),
+            Activation::GeluTanh => x.gelu_("tanh"),
+            Activation::QuickGelu => self.forward(&x),
+            Activation::Silu => x.silu_(),
+            Activation::Relu => x.relu_(),
+        }
+    }
 }
 
 /// softmax(q kᵀ · scale + mask) v for [B, heads, N, d] tensors; `scale` defaults to d^-0.5.

@@ -3,6 +3,7 @@
 pub mod architecture;
 pub mod backbone;
 pub mod dinov2;
+pub mod eradio;
 pub mod facts;
 pub mod layers;
 pub mod normalise;

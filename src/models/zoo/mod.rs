@@ -1,5 +1,6 @@
 //! The models known by name.
 
+mod eradio;
 mod mini;
 mod teachers;
 
@@ -42,7 +43,7 @@ pub struct ZooEntry {
 
 /// Every entry, one table per family; a family is one file beside this one and one line here.
 pub fn entries() -> impl Iterator<Item = &'static ZooEntry> {
-    const TABLES: &[&[ZooEntry]] = &[teachers::CLIP, teachers::DINOV2, mini::TABLE];
+    const TABLES: &[&[ZooEntry]] = &[teachers::CLIP, teachers::DINOV2, mini::TABLE, eradio::TABLE];
     TABLES.iter().flat_map(|table| table.iter())
 }
 
