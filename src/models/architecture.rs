@@ -60,8 +60,11 @@ pub trait Architecture: Sync {
 }
 
 /// Every architecture; the first that recognises a checkpoint builds it.
-pub static ARCHITECTURES: &[&dyn Architecture] =
-    &[&super::dinov2::DinoV2Architecture, &super::eradio::ERadio];
+pub static ARCHITECTURES: &[&dyn Architecture] = &[
+    &super::dinov2::DinoV2Architecture,
+    &super::eradio::ERadio,
+    &super::clip::ClipArchitecture,
+];
 
 /// Builds whatever network `checkpoint` holds.
 pub fn build(checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {

@@ -15,7 +15,7 @@ use super::vit::{self, Block, BlockConfig, FfnKind, PatchEmbed};
 use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features};
 use crate::Result;
 use crate::weights::Place::{Named, Stacked};
-use crate::weights::{Checkpoint, Layout, ParamStore, Params, Place};
+use crate::weights::{Checkpoint, Layout, OUTSIDE, ParamStore, Params, Table};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use tch::Tensor;
@@ -43,12 +43,12 @@ const PREFIXES: &[&str] = &[
     "module.",
 ];
 
-const HUB: &[(&str, Place)] = &[];
+const HUB: Table = &[];
 
 /// timm calls the halves of a SwiGLU fc1/fc2 like those of an MLP; [`Origin::Timm`] files with a
 /// SwiGLU use the second table.
-const TIMM: &[(&str, Place)] = &[("register_tokens", Named("reg_token"))];
-const TIMM_SWIGLU: &[(&str, Place)] = &[
+const TIMM: Table = &[("register_tokens", Named("reg_token"))];
+const TIMM_SWIGLU: Table = &[
     ("register_tokens", Named("reg_token")),
     ("blocks.*.mlp.w12", Named("blocks.*.mlp.fc1")),
     ("blocks.*.mlp.w3", Named("blocks.*.mlp.fc2")),
@@ -56,7 +56,7 @@ const TIMM_SWIGLU: &[(&str, Place)] = &[
 
 /// transformers `Dinov2Model`, `Dinov2WithRegistersModel`: names on disk, then those that
 /// transformers 5 uses in memory.
-const TRANSFORMERS: &[(&str, Place)] = &[
+const TRANSFORMERS: Table = &[
     ("cls_token", Named("embeddings.cls_token")),
     ("mask_token", Named("embeddings.mask_token")),
     ("register_tokens", Named("embeddings.register_tokens")),
@@ -347,7 +347,8 @@ impl DinoV2 {
             norm: LayerNorm::new(p.pp("norm"), width, config.block.eps)?,
             info: info(config),
         };
-        store.finish(|_| false)?;
+        // Beside the prefix lie classifiers and the heads of training.
+        store.finish(|key| key.starts_with(OUTSIDE))?;
         model.info.parameters = store.parameters();
         Ok(model)
     }

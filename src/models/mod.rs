@@ -2,6 +2,7 @@
 
 pub mod architecture;
 pub mod backbone;
+pub mod clip;
 pub mod dinov2;
 pub mod eradio;
 pub mod facts;

@@ -30,46 +30,66 @@ impl Place {
     }
 }
 
-/// A table of (our name, place in the file).
+/// Where the tensors of a network lie in a file.
 pub struct Layout {
     /// What stands in front of every tensor of the network in the file (`dinov2.`), or nothing.
-    /// Tensors without it belong to other parts of the file (a classifier) and are left out.
     pub prefix: String,
-    pub table: &'static [(&'static str, Place)],
+    pub table: Table,
+    /// Tensors of the network that lie outside the prefix all the same.
+    pub outside: Table,
 }
 
+/// (our name, place in the file)
+pub type Table = &'static [(&'static str, Place)];
+
+/// Stands in front of tensors outside the prefix that no table knows (another tower, a
+/// classifier), so that an architecture can say at [`super::ParamStore::finish`] which it allows.
+pub const OUTSIDE: char = '^';
+
 impl Layout {
-    pub fn new(prefix: impl Into<String>, table: &'static [(&'static str, Place)]) -> Self {
+    pub fn new(prefix: impl Into<String>, table: Table) -> Self {
         Layout {
             prefix: prefix.into(),
             table,
+            outside: &[],
         }
     }
 
-    /// The same checkpoint under our names. Tensors under the prefix that the table does not know
-    /// keep theirs, so that strict loading still finds them unexpected.
+    pub fn with_outside(self, outside: Table) -> Self {
+        Layout { outside, ..self }
+    }
+
+    /// The same checkpoint under our names. Tensors that no table knows keep theirs (marked with
+    /// [`OUTSIDE`] where they lack the prefix), so that strict loading still finds them unexpected.
     pub fn apply(&self, checkpoint: &Checkpoint) -> Result<Checkpoint> {
         let Source::File(tensors) = &checkpoint.source else {
             return Ok(checkpoint.clone());
         };
         let mut ours = StateDict::new();
         for (key, tensor) in tensors {
-            let Some(short) = key.strip_prefix(&self.prefix) else {
-                continue;
+            let (prefix, short, table) = match key.strip_prefix(&self.prefix) {
+                Some(short) => (self.prefix.as_str(), short, self.table),
+                None => ("", key.as_str(), self.outside),
             };
-            let hit = self.table.iter().find_map(|(our, place)| {
-                let names = place.names();
-                let part = names.iter().find_map(|name| matches(name, short))?;
+            let hit = table.iter().find_map(|(our, place)| {
+                let part = place.names().iter().find_map(|name| matches(name, short))?;
                 Some((our, place, part))
             });
             match hit {
+                None if short.len() == key.len() && !self.prefix.is_empty() => {
+                    ours.insert(format!("{OUTSIDE}{key}"), tensor.clone());
+                }
                 None => {
                     ours.insert(short.to_string(), tensor.clone());
                 }
                 Some((our, place, found)) => {
                     let name = found.fill(our);
                     if !ours.contains_key(&name) {
-                        let value = self.place(place, &found, tensor, tensors, checkpoint)?;
+                        let key = |pattern: &str| format!("{prefix}{}", found.fill(pattern));
+                        let value =
+                            value(place, &key, tensor, tensors).map_err(|(key, reason)| {
+                                Error::tensor(&checkpoint.path, key, reason)
+                            })?;
                         ours.insert(name, value);
                     }
                 }
@@ -79,47 +99,6 @@ impl Layout {
             source: Source::File(ours),
             ..checkpoint.clone()
         })
-    }
-
-    fn place(
-        &self,
-        place: &Place,
-        found: &Match,
-        tensor: &LazyTensor,
-        tensors: &StateDict,
-        checkpoint: &Checkpoint,
-    ) -> Result<LazyTensor> {
-        match place {
-            Place::Named(_) => Ok(tensor.clone()),
-            Place::Transposed(_) => Ok(transposed(tensor)),
-            Place::Stacked(names) => {
-                let parts = names
-                    .iter()
-                    .map(|name| {
-                        let key = format!("{}{}", self.prefix, found.fill(name));
-                        tensors.get(&key).cloned().ok_or_else(|| {
-                            let beside = format!("{}{}", self.prefix, found.fill(names[0]));
-                            Error::tensor(
-                                &checkpoint.path,
-                                &key,
-                                format!("missing; it belongs beside `{beside}`"),
-                            )
-                        })
-                    })
-                    .collect::<Result<Vec<_>>>()?;
-                stacked(parts).ok_or_else(|| {
-                    let names: Vec<_> = names.iter().map(|n| found.fill(n)).collect();
-                    Error::tensor(
-                        &checkpoint.path,
-                        format!("{}{}", self.prefix, found.fill(place.names()[0])),
-                        format!(
-                            "its shape does not fit those it goes with ({})",
-                            names.join(", ")
-                        ),
-                    )
-                })
-            }
-        }
     }
 
     /// Turns our name in an error about a tensor back into the name (or names) in the file.
@@ -139,19 +118,58 @@ impl Layout {
     }
 
     fn stored_name(&self, ours: &str) -> String {
-        self.table
-            .iter()
-            .find_map(|(our, place)| {
+        if let Some(outside) = ours.strip_prefix(OUTSIDE) {
+            return outside.to_string();
+        }
+        let named = |prefix: &str, table: Table| {
+            table.iter().find_map(|(our, place)| {
                 let found = matches(our, ours)?;
-                let names = place.names();
+                let names = place.names().into_iter();
                 let names: Vec<_> = names
-                    .iter()
-                    .map(|n| format!("{}{}", self.prefix, found.fill(n)))
+                    .map(|n| format!("{prefix}{}", found.fill(n)))
                     .collect();
                 Some(names.join("`, `"))
             })
+        };
+        named("", self.outside)
+            .or_else(|| named(&self.prefix, self.table))
             .unwrap_or_else(|| format!("{}{ours}", self.prefix))
     }
+}
+
+/// The tensor that `place` describes, `tensor` being one of its parts; `key` completes the names
+/// of its patterns. An error is about the tensor named first.
+fn value(
+    place: &Place,
+    key: &dyn Fn(&str) -> String,
+    tensor: &LazyTensor,
+    tensors: &StateDict,
+) -> Result<LazyTensor, (String, String)> {
+    let names = match place {
+        Place::Named(_) => return Ok(tensor.clone()),
+        Place::Transposed(_) => return Ok(transposed(tensor)),
+        Place::Stacked(names) => names,
+    };
+    let keys: Vec<String> = names.iter().map(|name| key(name)).collect();
+    let mut parts = Vec::new();
+    for key in &keys {
+        match tensors.get(key) {
+            Some(part) => parts.push(part.clone()),
+            None => {
+                let others: Vec<_> = keys.iter().filter(|k| *k != key).cloned().collect();
+                let reason = format!("missing; it belongs beside `{}`", others.join("`, `"));
+                return Err((key.clone(), reason));
+            }
+        }
+    }
+    let shapes: Vec<_> = parts.iter().map(|p| p.shape.clone()).collect();
+    stacked(parts).ok_or_else(|| {
+        let reason = format!(
+            "the shapes of `{}` ({shapes:?}) do not go together",
+            keys.join("`, `")
+        );
+        (keys[0].clone(), reason)
+    })
 }
 
 /// Parts one under the other along the first axis; `None` where the other axes differ.

@@ -14,7 +14,7 @@ mod pytorch;
 pub mod safetensors;
 
 pub use checkpoint::{Checkpoint, Source};
-pub use layout::{Layout, Place};
+pub use layout::{Layout, OUTSIDE, Place, Table};
 pub use lazy::{LazyTensor, Mapping};
 pub use params::{ParamStore, Params};
 

@@ -157,9 +157,7 @@ impl Params<'_> {
                         format!("missing; the architecture needs it with shape {shape:?}"),
                     )
                 })?;
-                // A scalar may be stored as [] or as [1].
-                let scalar = stored.numel() == 1 && shape.iter().product::<i64>() == 1;
-                if stored.shape != shape && !scalar {
+                if without_ones(&stored.shape) != without_ones(shape) {
                     return Err(Error::tensor(
                         &checkpoint.path,
                         &key,
@@ -174,6 +172,12 @@ impl Params<'_> {
             }
         }
     }
+}
+
+/// Axes of length one carry nothing: a scalar is stored as [] or [1], a class token as [C] or
+/// [1, 1, C].
+fn without_ones(shape: &[i64]) -> Vec<i64> {
+    shape.iter().copied().filter(|&n| n != 1).collect()
 }
 
 /// A parameter drawn from `seed` and its key alone, so that the order of construction does not

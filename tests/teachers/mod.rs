@@ -1,5 +1,6 @@
 //! Teachers against tensors of the official code, in every file layout.
 
+mod clip;
 mod dinov2;
 
 use radio_eval::Result;

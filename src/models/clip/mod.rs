@@ -1,0 +1,179 @@
+//! CLIP's image tower: OpenAI CLIP, OpenCLIP, MetaCLIP, DFN (Radford et al., arXiv 2103.00020).
+//!
+//! `radio-eval features --model openclip-h14 --weights open_clip_model.safetensors ...`
+//!
+//! Summary = class token after the final norm, before the projection (what AM-RADIO's kNN and
+//! metrics use); spatial = patch tokens after that norm, or before it with
+//! `--tokens-before-norm` (open_clip up to 2.20, OpenAI's code, transformers); the adaptor `clip`
+//! = the projected summary, for zero-shot.
+
+mod config;
+mod layouts;
+
+pub use layouts::is_beside_image_tower;
+
+use super::layers::{LayerNorm, Linear};
+use super::normalise::{self, Normalise};
+use super::positions::Positions;
+use super::vit::{self, Block, PatchEmbed};
+use super::{AdaptorFeatures, Architecture, Backbone, BackboneInfo, BuildOptions, Features};
+use crate::Result;
+use crate::weights::{Checkpoint, Layout, ParamStore};
+use config::Config;
+use indexmap::IndexMap;
+use layouts::Origin;
+use serde_json::{Map, Value};
+use tch::{Kind, Tensor};
+
+/// The adaptor's name.
+const CLIP: &str = "clip";
+
+pub struct ClipArchitecture;
+
+fn is_open_clip(config: &Value) -> bool {
+    let vision = &config["model_cfg"]["vision_cfg"];
+    vision["layers"].is_i64() && vision["timm_model_name"].is_null()
+}
+
+fn is_transformers(config: &Value) -> bool {
+    matches!(
+        config["model_type"].as_str(),
+        Some("clip" | "clip_vision_model")
+    )
+}
+
+impl Architecture for ClipArchitecture {
+    fn name(&self) -> &'static str {
+        "clip"
+    }
+
+    fn recognises(&self, checkpoint: &Checkpoint) -> bool {
+        let config = &checkpoint.config;
+        match checkpoint.tensors() {
+            Some(_) => layouts::find(checkpoint).is_some(),
+            None => is_open_clip(config) || is_transformers(config),
+        }
+    }
+
+    fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
+        let (layout, origin) = layouts::find(checkpoint).unwrap_or_else(|| {
+            let origin = match is_open_clip(&checkpoint.config) {
+                true => Origin::OpenClip,
+                false => Origin::Transformers,
+            };
+            (Layout::new("", &[]), origin)
+        });
+        let checkpoint = layout.apply(checkpoint)?;
+        let config = Config::read(&checkpoint, origin, &options.zoo_hints)?;
+        Clip::new(&checkpoint, &config, options)
+            .map(|model| Box::new(model) as Box<dyn Backbone>)
+            .map_err(|e| layout.explain(e))
+    }
+}
+
+struct Clip {
+    normalise: Normalise,
+    patch_embed: PatchEmbed,
+    cls_token: Tensor,
+    pos_embed: Positions,
+    norm_pre: LayerNorm,
+    blocks: Vec<Block>,
+    norm: LayerNorm,
+    /// The projection into the joint space.
+    head: Option<Linear>,
+    tokens_before_norm: bool,
+    info: BackboneInfo,
+}
+
+impl Clip {
+    fn new(checkpoint: &Checkpoint, config: &Config, options: &BuildOptions) -> Result<Self> {
+        let store = ParamStore::new(checkpoint, options.device, options.kind);
+        let p = store.root();
+        let (width, eps) = (config.block.width, config.block.eps);
+        let table = p.get_f32("pos_embed", &[1, 1 + config.side * config.side, width])?;
+        let mut model = Clip {
+            normalise: Normalise::new(
+                normalise::mean_std(checkpoint, normalise::CLIP),
+                options.device,
+                options.kind,
+            ),
+            patch_embed: PatchEmbed::new(&p.pp("patch_embed.proj"), config.patch, width, false)?,
+            cls_token: p.get("cls_token", &[1, 1, width])?,
+            pos_embed: Positions::new(&table, 1, config.rule, config.keep, options.kind)?,
+            norm_pre: LayerNorm::new(p.pp("norm_pre"), width, eps)?,
+            blocks: vit::blocks(&p.pp("blocks"), config.depth, &config.block)?,
+            norm: LayerNorm::new(p.pp("norm"), width, eps)?,
+            head: match config.embed_dim {
+                // timm's image-only files have a bias (of zeros) there.
+                Some(e) => Some(Linear::new(p.pp("head"), width, e, p.has("head.bias"))?),
+                None => None,
+            },
+            tokens_before_norm: options.tokens_before_norm,
+            info: info(config, options),
+        };
+        store.finish(is_beside_image_tower)?;
+        model.info.parameters = store.parameters();
+        Ok(model)
+    }
+}
+
+/// The projection counts as a parameter of the tower, as upstream counts it.
+fn info(config: &Config, options: &BuildOptions) -> BackboneInfo {
+    let (width, patch) = (config.block.width, config.patch);
+    let tokens = match options.tokens_before_norm {
+        true => "before the final norm",
+        false => "after the final norm",
+    };
+    let fitting = (config.image_size / patch * patch).max(patch);
+    let mut settings = Map::new();
+    settings.insert("activation".into(), config.activation.name().into());
+    settings.insert("positions".into(), config.rule.name().into());
+    settings.insert("patch_tokens".into(), tokens.into());
+    BackboneInfo {
+        architecture: format!("CLIP ViT-{}/{patch}", vit::size_name(width)),
+        patch,
+        step: patch,
+        preferred: (fitting, fitting),
+        fixed: None,
+        native: Some((config.image_size, config.image_size)),
+        summary_dim: width,
+        spatial_dim: width,
+        prefix_tokens: 1,
+        adaptors: config.embed_dim.iter().map(|_| CLIP.into()).collect(),
+        parameters: 0,
+        settings,
+    }
+}
+
+impl Backbone for Clip {
+    fn info(&self) -> &BackboneInfo {
+        &self.info
+    }
+
+    fn forward(&self, x: &Tensor, adaptors: &[String]) -> Result<Features> {
+        let grid = self.patch_embed.grid(x);
+        let patches = self.patch_embed.forward(&self.normalise.forward(x));
+        let cls = self.cls_token.expand([patches.size()[0], -1, -1], false);
+        let x = Tensor::cat(&[cls, patches], 1) + self.pos_embed.at(grid);
+        let mut x = self.norm_pre.forward(&x);
+        for block in &self.blocks {
+            x = block.forward(&x, None);
+        }
+        let normed = self.norm.forward(&x);
+        let summary = normed.select(1, 0);
+        let tokens = if self.tokens_before_norm { &x } else { &normed };
+        let spatial = tokens.narrow(1, 1, grid.0 * grid.1);
+        let wanted = adaptors.iter().any(|name| name == CLIP);
+        let projected = self.head.iter().filter(|_| wanted).map(|head| {
+            let summary = head.forward(&summary).to_kind(Kind::Float);
+            let spatial = None;
+            (CLIP.to_string(), AdaptorFeatures { summary, spatial })
+        });
+        Ok(Features {
+            adaptors: projected.collect::<IndexMap<_, _>>(),
+            summary,
+            spatial,
+            grid,
+        })
+    }
+}
