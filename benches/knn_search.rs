@@ -5,7 +5,8 @@
 //! blocks, and so the rate and the memory above the features, are the same, only fewer of them.
 
 use radio_eval::runtime::device::parse_device;
-use radio_eval::tasks::knn::search::{Rows, search};
+use radio_eval::tasks::extract::Rows;
+use radio_eval::tasks::knn::search::search;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};

@@ -2,7 +2,8 @@
 
 use crate::common::fixture;
 use radio_eval::metrics::vote::vote;
-use radio_eval::tasks::knn::search::{Rows, search};
+use radio_eval::tasks::extract::Rows;
+use radio_eval::tasks::knn::search::search;
 use radio_eval::weights::Checkpoint;
 use tch::{Device, Kind, Tensor};
 

@@ -2,7 +2,9 @@
 
 pub mod common;
 pub mod datasets;
+pub mod imagenet;
 pub mod logging;
+pub mod output;
 
 use crate::{Error, runtime};
 use clap::{Parser, Subcommand};
@@ -29,6 +31,7 @@ pub struct Cli {
 pub enum Command {
     /// List the models known by name
     Models,
+    Imagenet(Box<imagenet::ImagenetArgs>),
     Datasets(datasets::DatasetsArgs),
 }
 
@@ -43,8 +46,10 @@ pub enum Outcome {
 /// Runs the chosen subcommand.
 pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
     runtime::interrupt::install()?;
+    let progress = logging::progress_wanted(cli.quiet);
     match cli.command {
         Command::Models => Ok(Outcome::Done),
+        Command::Imagenet(args) => imagenet::run(&args, progress).map(|()| Outcome::Done),
         Command::Datasets(args) => datasets::run(&args),
     }
 }

@@ -4,6 +4,7 @@ pub mod device;
 pub mod guard;
 pub mod home;
 pub mod interrupt;
+pub mod progress;
 pub mod shim;
 
 pub use device::{Precision, Runtime};

@@ -4,6 +4,8 @@ mod csv;
 mod markdown;
 mod terminal;
 
+pub use csv::to_csv;
+
 use super::table::{Cell, Column, Table};
 use crate::Result;
 

@@ -7,6 +7,7 @@
 
 use super::topk::TopK;
 use crate::runtime::{guard, interrupt};
+use crate::tasks::extract::Rows;
 use crate::{Error, Result};
 use tch::{Device, Kind, Tensor};
 
@@ -28,53 +29,6 @@ struct Block {
     queries: usize,
 }
 
-/// Rows of features, row-major fp32, wherever they lie (normally a mapped file).
-#[derive(Debug, Clone, Copy)]
-pub struct Rows<'a> {
-    values: &'a [f32],
-    dim: usize,
-}
-
-impl<'a> Rows<'a> {
-    /// `values`: [rows, dim].
-    pub fn new(values: &'a [f32], dim: usize) -> Result<Self> {
-        if dim == 0 || !values.len().is_multiple_of(dim) {
-            return Err(Error::model(format!(
-                "{} values are no rows of {dim}",
-                values.len()
-            )));
-        }
-        Ok(Rows { values, dim })
-    }
-
-    pub fn len(&self) -> usize {
-        self.values.len() / self.dim
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
-    }
-
-    /// Rows `range`, L2-normalised with `F.normalize`'s eps 1e-12, on `device`: [n, dim].
-    fn normalised(&self, range: std::ops::Range<usize>, device: Device) -> Result<Tensor> {
-        let (n, dim) = (range.len() as i64, self.dim as i64);
-        let values = &self.values[range.start * self.dim..range.end * self.dim];
-        // SAFETY: the view covers exactly the slice, which outlives it: the division below copies.
-        let view = unsafe {
-            Tensor::f_from_blob(
-                values.as_ptr().cast(),
-                &[n, dim],
-                &[dim, 1],
-                Kind::Float,
-                Device::Cpu,
-            )
-        }?
-        .f_to_device(device)?;
-        let norm = view.f_norm_scalaropt_dim(2.0, [1], true)?;
-        Ok(view.f_div(&norm.f_clamp_min(1e-12)?)?)
-    }
-}
-
 /// The `k` nearest keys of every query, exactly: best first, equal similarities in order of key.
 ///
 /// `progress` is told the number of (query, key) pairs done. Stops when the user interrupts.
@@ -85,10 +39,11 @@ pub fn search(
     device: Device,
     progress: &mut dyn FnMut(u64),
 ) -> Result<TopK> {
-    if queries.dim != keys.dim {
+    if queries.dim() != keys.dim() {
         return Err(Error::model(format!(
             "queries have {} features, keys {}",
-            queries.dim, keys.dim
+            queries.dim(),
+            keys.dim()
         )));
     }
     let block = if device.is_cuda() {
@@ -99,7 +54,7 @@ pub fn search(
     let mut top = TopK::new(queries.len(), k);
     guard(|| {
         let _no_grad = tch::no_grad_guard();
-        let chunk = (QUERY_BYTES / (4 * queries.dim)).next_multiple_of(block.queries);
+        let chunk = (QUERY_BYTES / (4 * queries.dim())).next_multiple_of(block.queries);
         for first in (0..queries.len()).step_by(chunk) {
             let range = first..queries.len().min(first + chunk);
             search_chunk(queries, range, keys, &block, device, &mut top, progress)?;

@@ -1,0 +1,228 @@
+//! `radio-eval imagenet`: classification with frozen features, on ImageNet or any data set of
+//! images with one class each.
+
+mod details;
+mod resolution;
+
+use super::common::{ModelArgs, OutputArgs, RuntimeArgs};
+use super::output;
+use crate::data::classification::{self, Classification, Layout, OpenOptions};
+use crate::data::transform::Transform;
+use crate::models::{ModelSpec, resolve, zoo};
+use crate::report::ModelPart;
+use crate::runtime::Runtime;
+use crate::tasks::classify::{Job, Outcome};
+use crate::tasks::extract::Extractor;
+use crate::tasks::knn;
+use crate::{Error, Result};
+use clap::{Args, ValueEnum};
+use details::Details;
+use resolution::{ResizeMode, Resolution};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Classify images with frozen features: kNN on the train split.
+#[derive(Debug, Args)]
+pub struct ImagenetArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Name from `radio-eval datasets`, or a folder, tar file, shard pattern or parquet file
+    #[arg(long)]
+    data: String,
+    /// How the data lies on disk, where it is not recognised
+    #[arg(long)]
+    layout: Option<Layout>,
+    /// Train images, when they are not beside the rest
+    #[arg(long, value_name = "PATH")]
+    train_data: Option<String>,
+    /// Val images, when they are not beside the rest
+    #[arg(long, value_name = "PATH")]
+    val_data: Option<String>,
+    /// Classes of a flat split: lines `FILE CLASS`
+    #[arg(long, value_name = "FILE")]
+    mapping: Option<PathBuf>,
+    /// What to measure
+    #[arg(long, value_enum, default_value = "knn", value_delimiter = ',')]
+    task: Vec<Task>,
+    /// Neighbours that vote; several with commas, from one search
+    #[arg(long, default_value = "20", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
+    k: Vec<u32>,
+    /// Temperatures of the votes exp(similarity / T); several with commas
+    #[arg(long, default_value = "0.07", value_delimiter = ',', value_parser = positive)]
+    temperature: Vec<f64>,
+    /// Use this adaptor's summary instead of the backbone's
+    #[arg(long)]
+    adaptor: Option<String>,
+    /// Side of the square, or HxW, in pixels (default: what the model prefers)
+    #[arg(long, value_name = "R|HxW")]
+    resolution: Option<Resolution>,
+    /// How an image comes to that size
+    #[arg(long, value_enum, default_value = "cover")]
+    resize_mode: ResizeMode,
+    /// Round resized sides to multiples of N (default: the model's patch; where the aspect ratio
+    /// is kept, its resolution step)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    resize_multiple: Option<u32>,
+    /// Use N val images, spread evenly over the split
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+    /// Use the first N train images of each class
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    train_limit: Option<u32>,
+    /// Images per forward pass
+    #[arg(long, default_value = "32", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    batch_size: u32,
+    /// Leave out up to N unreadable images (of each split) instead of failing
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    skip_bad: usize,
+    /// Write the accuracy of every class
+    #[arg(long, value_name = "FILE")]
+    per_class: Option<PathBuf>,
+    /// Write the prediction for every val image
+    #[arg(long, value_name = "FILE")]
+    predictions: Option<PathBuf>,
+    #[command(flatten)]
+    runtime: RuntimeArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// One way of classifying: one module in `tasks`, one line here and one in [`run_task`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Task {
+    /// Votes of the k nearest train images
+    Knn,
+}
+
+fn run_task(task: Task, job: &Job, args: &ImagenetArgs) -> Result<Vec<Outcome>> {
+    match task {
+        Task::Knn => knn::run(
+            job,
+            &knn::Options {
+                k: args.k.iter().map(|&k| k as usize).collect(),
+                temperatures: args.temperature.clone(),
+                train_limit: args.train_limit.map(|n| n as usize),
+            },
+        ),
+    }
+}
+
+/// Runs every task on every model. Records are written after each model, so that a failure in a
+/// later one loses nothing; the table of what was finished is printed in any case.
+pub fn run(args: &ImagenetArgs, progress: bool) -> anyhow::Result<()> {
+    let runtime = args.runtime.runtime()?;
+    let specs = args.model.specs()?;
+    check_names(&specs)?;
+    output::prepare(&args.output.out)?;
+    let data = classification::open_with(
+        &args.data,
+        &OpenOptions {
+            layout: args.layout,
+            train: args.train_data.clone(),
+            val: args.val_data.clone(),
+            mapping: args.mapping.clone(),
+            classes: None,
+        },
+    )?;
+
+    let mut records = Vec::new();
+    let mut details = Details::new(args.per_class.as_deref(), args.predictions.as_deref());
+    let mut failure = None;
+    for spec in &specs {
+        let outcome = run_model(args, spec, &data, &runtime, progress).and_then(|outcomes| {
+            details.add(&outcomes, &data)?;
+            for outcome in outcomes {
+                output::write(&args.output.out, &outcome.record)?;
+                records.push(outcome.record);
+            }
+            Ok(())
+        });
+        if let Err(error) = outcome {
+            failure = Some(error);
+            break;
+        }
+    }
+    if !records.is_empty() {
+        output::print(
+            &format!("Classification on {}", data.name),
+            &records,
+            &args.output,
+        )?;
+    }
+    match failure {
+        Some(error) => Err(error.into()),
+        None => Ok(()),
+    }
+}
+
+/// A misspelt last model should not be found out after hours of work on the first.
+fn check_names(specs: &[ModelSpec]) -> Result<()> {
+    for spec in specs {
+        if !Path::new(&spec.model).exists() {
+            zoo::find(&spec.model)?;
+        }
+    }
+    Ok(())
+}
+
+fn run_model(
+    args: &ImagenetArgs,
+    spec: &ModelSpec,
+    data: &Classification,
+    runtime: &Runtime,
+    progress: bool,
+) -> Result<Vec<Outcome>> {
+    let started = Instant::now();
+    let model = resolve(spec, &args.model.build_options(runtime))?;
+    let info = model.backbone.info();
+    let part = ModelPart::of(&model)?;
+    let load_s = started.elapsed().as_secs_f64();
+
+    let wanted = args.resolution.unwrap_or(Resolution::from(info.preferred));
+    let mode = args.resize_mode.mode(wanted);
+    let keeps_aspect = args.resize_mode.keeps_aspect();
+    let multiple = match args.resize_multiple {
+        Some(n) => i64::from(n),
+        None if keeps_aspect => info.step,
+        None => info.patch,
+    };
+    let (height, width) = (wanted.height as i64, wanted.width as i64);
+    if !keeps_aspect {
+        info.check_resolution(height, width)?;
+    } else if multiple % info.step != 0 || info.fixed.is_some() {
+        return Err(Error::usage(format!(
+            "--resize-mode {} gives sizes in multiples of {multiple}, which {} does not take; use --resize-multiple {}, or --resize-mode cover",
+            args.resize_mode.name(),
+            info.architecture,
+            info.step
+        )));
+    }
+    let job = Job {
+        data,
+        extractor: Extractor {
+            model: &model,
+            part: &part,
+            adaptor: args.adaptor.as_deref(),
+            transform: Transform::new(mode, multiple as usize),
+            runtime,
+            batch_size: args.batch_size as usize,
+            skip_bad: args.skip_bad,
+            progress,
+        },
+        resolution: (height, width),
+        limit: args.limit.map(|n| n as usize),
+        load_s,
+    };
+    let mut outcomes = Vec::new();
+    for &task in &args.task {
+        outcomes.extend(run_task(task, &job, args)?);
+    }
+    Ok(outcomes)
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value > 0.0 && value.is_finite() => Ok(value),
+        _ => Err("must be a positive number".into()),
+    }
+}

@@ -1,0 +1,197 @@
+//! What the ways of classifying images with frozen features (kNN, zero-shot) share.
+
+use super::extract::{Extracted, Extractor, Subset};
+use crate::data::Source;
+use crate::data::classification::{Classification, Split};
+use crate::metrics::accuracy::{self, Accuracy};
+use crate::report::{Metric, Record, RecordBuilder};
+use crate::{Error, Result};
+use std::sync::Arc;
+
+/// One model on one data set.
+pub struct Job<'a> {
+    pub data: &'a Classification,
+    pub extractor: Extractor<'a>,
+    /// (height, width) for the record.
+    pub resolution: (i64, i64),
+    /// Val images in use, spread evenly over the split; all by default.
+    pub limit: Option<usize>,
+    /// Seconds it took to load the model.
+    pub load_s: f64,
+}
+
+/// What came of it: the record of one cell, and the predictions behind it.
+pub struct Outcome {
+    pub record: Record,
+    /// Val samples, in the order of `rankings`.
+    pub indices: Vec<usize>,
+    /// Classes of each sample, best first, at most five.
+    pub rankings: Vec<Vec<u32>>,
+}
+
+/// Classes ranked per sample: enough for top-5.
+pub const RANKED: usize = 5;
+
+impl Job<'_> {
+    /// Features of the val images in use, by `extractor`.
+    pub fn val(&self, extractor: &Extractor) -> Result<Extracted> {
+        let source = self.data.need_val()?;
+        let indices = spread(source.len(), self.limit);
+        extractor.summaries(&self.subset(Split::Val, source, indices))
+    }
+
+    /// Features of the first `limit` train images of each class, by `extractor`.
+    pub fn train(&self, extractor: &Extractor, limit: Option<usize>) -> Result<Extracted> {
+        let source = self.data.need_train()?;
+        let indices = match limit {
+            None => (0..source.len()).collect(),
+            Some(limit) => first_of_each_class(source.as_ref(), self.data.classes.len(), limit)?,
+        };
+        extractor.summaries(&self.subset(Split::Train, source, indices))
+    }
+
+    fn subset<'b>(
+        &'b self,
+        split: Split,
+        source: &'b Arc<dyn Source>,
+        indices: Vec<usize>,
+    ) -> Subset<'b> {
+        Subset {
+            name: &self.data.name,
+            path: self.data.path.display().to_string(),
+            split: split.name(),
+            source,
+            indices,
+        }
+    }
+
+    /// A record of `task` with what is known before it runs.
+    pub fn record(&self, task: &str) -> RecordBuilder {
+        let extractor = &self.extractor;
+        let mut record = RecordBuilder::new(
+            task,
+            extractor.part.clone(),
+            extractor.runtime,
+            self.resolution,
+        )
+        .adaptor(extractor.adaptor)
+        .option("limit", self.limit)
+        .stage("load", self.load_s);
+        for warning in &self.data.warnings {
+            record = record.warning(warning);
+        }
+        record
+    }
+}
+
+/// Puts what an extraction did into a record.
+pub fn with_features(record: RecordBuilder, features: &Extracted) -> RecordBuilder {
+    let stage = format!("features_{}", features.data.split);
+    let mut record = record
+        .data(features.data.clone())
+        .stage(&stage, features.seconds);
+    if let Some(first) = features.skipped.first() {
+        record = record.warning(format!(
+            "{} unreadable images of {}:{} were left out, the first is {}: {}",
+            features.skipped.len(),
+            features.data.name,
+            features.data.split,
+            first.key,
+            first.reason
+        ));
+    }
+    record
+}
+
+/// Images/s over the images computed in this run; `None` where the cache had them all.
+pub fn images_per_s(features: &[&Extracted]) -> Option<f64> {
+    let computed: usize = features.iter().map(|f| f.computed).sum();
+    let seconds: f64 = features
+        .iter()
+        .filter(|f| f.computed > 0)
+        .map(|f| f.seconds)
+        .sum();
+    (computed > 0 && seconds > 0.0).then(|| computed as f64 / seconds)
+}
+
+/// The labels of samples, or an error where one has none.
+pub fn labels(source: &dyn Source, indices: &[usize]) -> Result<Vec<u32>> {
+    indices
+        .iter()
+        .map(|&index| {
+            source.label(index).ok_or_else(|| {
+                Error::file(
+                    source.describe(),
+                    format!(
+                        "{} has no label, and this task needs one",
+                        source.key(index)
+                    ),
+                )
+            })
+        })
+        .collect()
+}
+
+/// Top-1 and top-5 of `rankings` as `<prefix>_top1` and `<prefix>_top5`.
+pub fn with_accuracy(
+    mut record: RecordBuilder,
+    prefix: &str,
+    rankings: &[Vec<u32>],
+    labels: &[u32],
+    seed: u64,
+) -> RecordBuilder {
+    for k in [1, 5] {
+        let samples = rankings
+            .iter()
+            .map(Vec::as_slice)
+            .zip(labels.iter().copied());
+        if let Some(accuracy) = accuracy::top_k(samples, k, seed) {
+            record = record.metric(&format!("{prefix}_top{k}"), metric(accuracy));
+        }
+    }
+    record
+}
+
+fn metric(accuracy: Accuracy) -> Metric {
+    Metric {
+        value: accuracy.value,
+        low: Some(accuracy.low),
+        high: Some(accuracy.high),
+        n: Some(accuracy.n),
+    }
+}
+
+/// `limit` of 0..n, evenly spread: data sets are sorted by class, so the first ones would be of
+/// few classes.
+fn spread(n: usize, limit: Option<usize>) -> Vec<usize> {
+    match limit {
+        Some(limit) if limit < n => (0..limit).map(|i| i * n / limit).collect(),
+        _ => (0..n).collect(),
+    }
+}
+
+fn first_of_each_class(source: &dyn Source, classes: usize, limit: usize) -> Result<Vec<usize>> {
+    let all: Vec<usize> = (0..source.len()).collect();
+    let labels = labels(source, &all)?;
+    let mut counts = vec![0; classes];
+    Ok(all
+        .into_iter()
+        .filter(|&index| {
+            let count = &mut counts[labels[index] as usize];
+            *count += 1;
+            *count <= limit
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::spread;
+
+    #[test]
+    fn a_limit_is_spread_over_the_split() {
+        assert_eq!(spread(10, Some(4)), [0, 2, 5, 7]);
+        assert_eq!(spread(3, Some(9)), [0, 1, 2]);
+        assert_eq!(spread(3, None), [0, 1, 2]);
+    }
+}
