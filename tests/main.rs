@@ -7,5 +7,6 @@ mod knn;
 mod report;
 mod segmentation_data;
 mod teachers;
+mod torchscript;
 mod weights;
 mod weights_damage;

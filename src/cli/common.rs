@@ -1,5 +1,6 @@
 //! Flags that several subcommands share.
 
+use crate::models::torchscript::{Given, Layout};
 use crate::models::{BuildOptions, ModelSpec, Window};
 use crate::runtime::device::parse_device;
 use crate::runtime::{Precision, Runtime};
@@ -34,6 +35,25 @@ pub struct ModelArgs {
     /// Patch tokens of CLIP teachers from before the final norm
     #[arg(long)]
     pub tokens_before_norm: bool,
+    /// Mean per channel of pixels in [0,1] (TorchScript; else from MODEL.toml beside MODEL.pt)
+    #[arg(long, value_name = "R,G,B", value_parser = parse_channels)]
+    pub mean: Option<[f64; 3]>,
+    /// Standard deviation per channel of pixels in [0,1] (TorchScript)
+    #[arg(long, value_name = "R,G,B", value_parser = parse_channels)]
+    pub std: Option<[f64; 3]>,
+    /// Height and width must be multiples of this (TorchScript)
+    #[arg(long, value_name = "PIXELS")]
+    pub step: Option<i64>,
+    /// A four-dimensional output is [B, h, w, C] (TorchScript)
+    #[arg(long)]
+    pub nhwc: bool,
+}
+
+fn parse_channels(text: &str) -> Result<[f64; 3], String> {
+    let values: Option<Vec<f64>> = text.split(',').map(|v| v.trim().parse().ok()).collect();
+    values
+        .and_then(|v| v.try_into().ok())
+        .ok_or_else(|| "use three numbers, like 0.485,0.456,0.406".into())
 }
 
 fn parse_window(text: &str) -> Result<Window, String> {
@@ -74,6 +94,14 @@ impl ModelArgs {
             window: self.window,
             vitdet_window: self.vitdet_window,
             tokens_before_norm: self.tokens_before_norm,
+            torchscript: Given {
+                mean: self.mean,
+                std: self.std,
+                resolution: None,
+                step: self.step,
+                fixed: None,
+                layout: self.nhwc.then_some(Layout::Nhwc),
+            },
             zoo_hints: serde_json::Value::Null,
         }
     }

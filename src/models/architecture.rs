@@ -28,6 +28,8 @@ pub struct BuildOptions {
     pub vitdet_window: Option<i64>,
     /// Patch tokens of CLIP teachers after (default) or before `ln_post` (spec teachers.md §0.3).
     pub tokens_before_norm: bool,
+    /// What the user says about a TorchScript file.
+    pub torchscript: super::torchscript::Given,
     /// Facts the zoo knows and the file does not; `Null` for a path.
     pub zoo_hints: serde_json::Value,
 }
@@ -41,6 +43,7 @@ impl Default for BuildOptions {
             window: Window::default(),
             vitdet_window: None,
             tokens_before_norm: false,
+            torchscript: super::torchscript::Given::default(),
             zoo_hints: serde_json::Value::Null,
         }
     }
@@ -64,6 +67,7 @@ pub static ARCHITECTURES: &[&dyn Architecture] = &[
     &super::dinov2::DinoV2Architecture,
     &super::eradio::ERadio,
     &super::clip::ClipArchitecture,
+    &super::torchscript::TorchScript,
 ];
 
 /// Builds whatever network `checkpoint` holds.

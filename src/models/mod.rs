@@ -10,6 +10,7 @@ pub mod layers;
 pub mod normalise;
 pub mod positions;
 pub mod resolve;
+pub mod torchscript;
 pub mod vit;
 pub mod zoo;
 
