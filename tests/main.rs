@@ -4,6 +4,7 @@ mod classification;
 mod common;
 mod eradio;
 mod knn;
+mod radio_vit;
 mod report;
 mod segmentation_data;
 mod teachers;

@@ -35,6 +35,9 @@ pub struct ModelArgs {
     /// Patch tokens of CLIP teachers from before the final norm
     #[arg(long)]
     pub tokens_before_norm: bool,
+    /// LayerNorm eps in C-RADIOv4's attention head: 1e-6 (default), or 1e-5 as older timm has it
+    #[arg(long, value_name = "EPS")]
+    pub attention_head_eps: Option<f64>,
     /// Mean per channel of pixels in [0,1] (TorchScript; else from MODEL.toml beside MODEL.pt)
     #[arg(long, value_name = "R,G,B", value_parser = parse_channels)]
     pub mean: Option<[f64; 3]>,
@@ -94,6 +97,7 @@ impl ModelArgs {
             window: self.window,
             vitdet_window: self.vitdet_window,
             tokens_before_norm: self.tokens_before_norm,
+            attention_head_eps: self.attention_head_eps,
             torchscript: Given {
                 mean: self.mean,
                 std: self.std,

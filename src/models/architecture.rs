@@ -30,6 +30,8 @@ pub struct BuildOptions {
     pub tokens_before_norm: bool,
     /// What the user says about a TorchScript file.
     pub torchscript: super::torchscript::Given,
+    /// LayerNorm eps in RADIO's attention head: 1e-6 (default), or 1e-5 as with timm <= 1.0.15.
+    pub attention_head_eps: Option<f64>,
     /// Facts the zoo knows and the file does not; `Null` for a path.
     pub zoo_hints: serde_json::Value,
 }
@@ -44,6 +46,7 @@ impl Default for BuildOptions {
             vitdet_window: None,
             tokens_before_norm: false,
             torchscript: super::torchscript::Given::default(),
+            attention_head_eps: None,
             zoo_hints: serde_json::Value::Null,
         }
     }
@@ -68,6 +71,7 @@ pub static ARCHITECTURES: &[&dyn Architecture] = &[
     &super::eradio::ERadio,
     &super::clip::ClipArchitecture,
     &super::torchscript::TorchScript,
+    &super::radio::RadioArchitecture,
 ];
 
 /// Builds whatever network `checkpoint` holds.

@@ -43,6 +43,10 @@ impl LayerNorm {
         })
     }
 
+    pub fn from_tensors(weight: Tensor, bias: Tensor, eps: f64) -> Self {
+        LayerNorm { weight, bias, eps }
+    }
+
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let dim = self.weight.size();
         x.layer_norm(dim, Some(&self.weight), Some(&self.bias), self.eps, true)

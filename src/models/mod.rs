@@ -9,6 +9,7 @@ pub mod facts;
 pub mod layers;
 pub mod normalise;
 pub mod positions;
+pub mod radio;
 pub mod resolve;
 pub mod torchscript;
 pub mod vit;

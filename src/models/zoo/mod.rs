@@ -2,6 +2,7 @@
 
 mod eradio;
 mod mini;
+mod radio;
 mod teachers;
 
 use crate::{Error, Result};
@@ -43,7 +44,13 @@ pub struct ZooEntry {
 
 /// Every entry, one table per family; a family is one file beside this one and one line here.
 pub fn entries() -> impl Iterator<Item = &'static ZooEntry> {
-    const TABLES: &[&[ZooEntry]] = &[teachers::CLIP, teachers::DINOV2, mini::TABLE, eradio::TABLE];
+    const TABLES: &[&[ZooEntry]] = &[
+        teachers::CLIP,
+        teachers::DINOV2,
+        mini::TABLE,
+        eradio::TABLE,
+        radio::TABLE,
+    ];
     TABLES.iter().flat_map(|table| table.iter())
 }
 

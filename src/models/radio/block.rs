@@ -1,0 +1,160 @@
+//! The pre-norm transformer block of RADIO students (spec/radio.md §2.6).
+//!
+//! LayerScale and ScaledLN are constants of a layer: they are multiplied into the weights at
+//! load, in fp32, and cost nothing at run time.
+
+use super::config::Config;
+use super::sizes::{FfnKind, NormKind};
+use crate::Result;
+use crate::models::layers::{Attention, LayerNorm, Linear};
+use crate::weights::Params;
+use tch::Tensor;
+
+/// LayerNorm eps inside `mlp` (torch's default), where the blocks have 1e-6.
+const MLP_NORM_EPS: f64 = 1e-5;
+
+/// x += attn(norm1(x)); x += mlp(norm2(x))
+pub struct Block {
+    norm1: Norm,
+    attn: Attention,
+    norm2: Norm,
+    mlp: Ffn,
+}
+
+impl Block {
+    /// `p` is `blocks.INDEX`.
+    pub fn new(p: &Params, config: &Config, index: i64) -> Result<Self> {
+        let (width, hidden) = (config.width, config.hidden);
+        let scaled_ln = if config.scaled_ln {
+            ((index + 1) as f64).sqrt().recip()
+        } else {
+            1.0
+        };
+        let layer_scale = |name: &str| {
+            let p = p.pp(name);
+            // Old files say `gamma`, which wins where both are there.
+            let key = if p.has("gamma") { "gamma" } else { "grandma" };
+            p.skip("grandma");
+            config
+                .layer_scale
+                .then(|| p.get_f32(key, &[width]))
+                .transpose()
+        };
+        let attn = p.pp("attn");
+        let qkv = Linear::new(attn.pp("qkv"), width, 3 * width, true)?;
+        let proj = scaled_linear(&attn.pp("proj"), width, width, layer_scale("ls1")?)?;
+        let mlp = p.pp("mlp");
+        let ls2 = layer_scale("ls2")?;
+        Ok(Block {
+            norm1: Norm::new(&p.pp("norm1"), config, scaled_ln)?,
+            attn: Attention::from_parts(qkv, proj, config.heads),
+            norm2: Norm::new(&p.pp("norm2"), config, scaled_ln)?,
+            mlp: match config.ffn {
+                FfnKind::SwiGlu => Ffn::SwiGlu {
+                    w12: Linear::new(mlp.pp("w12"), width, 2 * hidden, true)?,
+                    w3: scaled_linear(&mlp.pp("w3"), hidden, width, ls2)?,
+                },
+                kind => Ffn::Mlp {
+                    fc1: Linear::new(mlp.pp("fc1"), width, hidden, true)?,
+                    norm: (kind == FfnKind::NormedMlp)
+                        .then(|| LayerNorm::new(mlp.pp("norm"), hidden, MLP_NORM_EPS))
+                        .transpose()?,
+                    fc2: scaled_linear(&mlp.pp("fc2"), hidden, width, ls2)?,
+                },
+            },
+        })
+    }
+
+    /// x: [B, N, C]
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        // Each branch ends in a tensor of its own, which takes up the residual in place.
+        let x = self.attn.forward(&self.norm1.forward(x), None).g_add_(x);
+        self.mlp.forward(&self.norm2.forward(&x)).g_add_(&x)
+    }
+}
+
+enum Norm {
+    Layer(LayerNorm),
+    DyT {
+        alpha: Tensor,
+        gamma: Tensor,
+        beta: Tensor,
+    },
+}
+
+impl Norm {
+    fn new(p: &Params, config: &Config, scale: f64) -> Result<Self> {
+        let width = &[config.width];
+        Ok(match config.norm {
+            NormKind::Layer => {
+                let scaled = |name: &str| -> Result<Tensor> {
+                    Ok(if scale == 1.0 {
+                        p.get(name, width)?
+                    } else {
+                        (p.get_f32(name, width)? * scale).to_kind(p.kind())
+                    })
+                };
+                Norm::Layer(LayerNorm::from_tensors(
+                    scaled("weight")?,
+                    scaled("bias")?,
+                    config.eps,
+                ))
+            }
+            NormKind::DyT => Norm::DyT {
+                alpha: p.get("alpha", &[1])?,
+                gamma: p.get("gamma", width)? * scale,
+                beta: p.get("beta", width)? * scale,
+            },
+        })
+    }
+
+    fn forward(&self, x: &Tensor) -> Tensor {
+        match self {
+            Norm::Layer(norm) => norm.forward(x),
+            Norm::DyT { alpha, gamma, beta } => beta.addcmul(gamma, &(x * alpha).tanh_()),
+        }
+    }
+}
+
+enum Ffn {
+    Mlp {
+        fc1: Linear,
+        norm: Option<LayerNorm>,
+        fc2: Linear,
+    },
+    SwiGlu {
+        w12: Linear,
+        w3: Linear,
+    },
+}
+
+impl Ffn {
+    fn forward(&self, x: &Tensor) -> Tensor {
+        match self {
+            Ffn::Mlp { fc1, norm, fc2 } => {
+                let y = fc1.forward(x).gelu_("none");
+                fc2.forward(&match norm {
+                    Some(norm) => norm.forward(&y),
+                    None => y,
+                })
+            }
+            Ffn::SwiGlu { w12, w3 } => {
+                let halves = w12.forward(x).chunk(2, -1);
+                w3.forward(&halves[0].silu().g_mul_(&halves[1]))
+            }
+        }
+    }
+}
+
+/// scale * (W x + b), in the run's precision.
+fn scaled_linear(p: &Params, input: i64, output: i64, scale: Option<Tensor>) -> Result<Linear> {
+    let Some(scale) = scale else {
+        return Linear::new(p.clone(), input, output, true);
+    };
+    let weight = p.get_f32("weight", &[output, input])? * scale.unsqueeze(1);
+    let bias = p.get_f32("bias", &[output])? * scale;
+    Ok(Linear::from_tensors(
+        weight.to_kind(p.kind()),
+        Some(bias.to_kind(p.kind())),
+    ))
+}

@@ -1,0 +1,254 @@
+//! Building a RADIO ViT from a checkpoint or from random weights.
+
+use super::adaptor::Adaptor;
+use super::args::Args;
+use super::block::Block;
+use super::config::{Config, Summary};
+use super::normalizer::{FeatureNormalizer, InterNormalizer};
+use super::patch::PatchGenerator;
+use super::sizes::Sizes;
+use super::vitdet::VitDet;
+use super::{RadioVit, fold, heads::HeadKind, keys, precision};
+use crate::models::architecture::{Architecture, BuildOptions};
+use crate::models::backbone::{Backbone, BackboneInfo};
+use crate::models::layers::LayerNorm;
+use crate::models::normalise::{self, MeanStd, Normalise};
+use crate::weights::{Checkpoint, ParamStore, Params, Source};
+use crate::{Error, Result};
+use serde_json::{Map, Value, json};
+use tch::{Device, Kind, Tensor};
+
+/// LayerNorm eps of the attention head's blocks where the user does not say: timm's own
+/// LayerNorm, since 1.0.31 at the latest; it was 1e-5 up to 1.0.15 at least (spec §4.2).
+const ATTENTION_HEAD_EPS: f64 = 1e-6;
+
+/// Longer side of the default resolution where neither the file nor the zoo names one.
+const DEFAULT_SIDE: i64 = 512;
+
+pub struct RadioArchitecture;
+
+impl Architecture for RadioArchitecture {
+    fn name(&self) -> &'static str {
+        "radio-vit"
+    }
+
+    fn recognises(&self, checkpoint: &Checkpoint) -> bool {
+        match &checkpoint.source {
+            Source::File(_) => keys::detect(checkpoint).is_some(),
+            Source::TorchScript => false,
+            Source::Random(_) => {
+                let args = Args::of(&checkpoint.config);
+                args.cpe_max_size().is_some() && Sizes::of(args).is_ok()
+            }
+        }
+    }
+
+    fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
+        Ok(Box::new(RadioVit::load(checkpoint, options)?))
+    }
+}
+
+impl RadioVit {
+    /// Loads strictly: a tensor of the network that is missing, wrongly shaped or without a place
+    /// is an error that names it as the file does.
+    pub fn load(checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Self> {
+        if let Source::Random(_) = checkpoint.source {
+            let config = Config::of_args(&checkpoint.config)?;
+            return Self::build(checkpoint, config, options, false);
+        }
+        let (kind, dino) = keys::detect(checkpoint).ok_or_else(|| {
+            Error::file(
+                &checkpoint.path,
+                "holds no patch generator, so it is no RADIO ViT",
+            )
+        })?;
+        let args = Args::of(&checkpoint.config);
+        if args.model().is_none() && kind != keys::Kind::Native {
+            return Err(Error::file(
+                &checkpoint.path,
+                "the weights come without their args (config.json, args.json or the pickled args), \
+                 which tell the number of attention heads; put them beside the file",
+            ));
+        }
+        let names = keys::Keys::of(checkpoint, kind, dino, args);
+        let build = || {
+            let (plain, folded) = fold::fold(&names.apply(checkpoint)?, args)?;
+            let config = Config::of_file(&plain, dino)?;
+            Self::build(&plain, config, options, folded)
+        };
+        build().map_err(|error| names.explain(error, checkpoint))
+    }
+
+    fn build(
+        checkpoint: &Checkpoint,
+        config: Config,
+        options: &BuildOptions,
+        folded: bool,
+    ) -> Result<Self> {
+        let hints = &options.zoo_hints;
+        let kind = precision(options.kind, config.dtype);
+        let align_corners = options
+            .pos_align_corners
+            .or(hints["pos_align_corners"].as_bool())
+            // Upstream's rule since 2025-06-28, which repositories exported later bundle.
+            .unwrap_or(false);
+        let vitdet = options
+            .vitdet_window
+            .map(|window| VitDet::new(window, config.depth, hints))
+            .transpose()?;
+        let attention_eps = options.attention_head_eps.unwrap_or(ATTENTION_HEAD_EPS);
+
+        let store = ParamStore::new(checkpoint, options.device, kind);
+        let root = store.root();
+        let model = root.pp("model");
+        let patch_generator =
+            PatchGenerator::new(&model.pp("patch_generator"), &config, align_corners)?;
+        let blocks = (0..config.depth)
+            .map(|i| Block::new(&model.pp("blocks").pp(i), &config, i))
+            .collect::<Result<Vec<_>>>()?;
+        let norm = config
+            .final_norm
+            .then(|| LayerNorm::new(model.pp("norm"), config.width, config.eps))
+            .transpose()?;
+        let parameters = store.parameters();
+        let input_conditioner = conditioner(&root, checkpoint, options.device, kind)?;
+        let feature_normalizer = config
+            .feature_normalizer
+            .then(|| FeatureNormalizer::new(&root.pp("feature_normalizer"), config.width))
+            .transpose()?;
+        let inter_normalizer = config
+            .inter_normalizer
+            .map(|(count, per_block)| {
+                InterNormalizer::new(
+                    &root.pp("inter_feature_normalizer"),
+                    &config,
+                    count,
+                    per_block,
+                )
+            })
+            .transpose()?;
+        root.skip("summary_idxs");
+
+        // Heads stay in fp32 whatever the backbone's precision (upstream casts the backbone only).
+        let head_store = ParamStore::new(checkpoint, options.device, Kind::Float);
+        let adaptors = config
+            .adaptors
+            .iter()
+            .map(|a| {
+                Adaptor::new(
+                    &head_store.root().pp("adaptors").pp(&a.name),
+                    a,
+                    attention_eps,
+                )
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let is_head = |name: &str| name.starts_with("adaptors.");
+        head_store.finish(|name| !is_head(name))?;
+        store.finish(|name| {
+            // The trainer's other modules, of which upstream's loader takes no notice either.
+            is_head(name) || name.starts_with('_') || keys::is_dead(name, config.final_norm)
+        })?;
+
+        let mut settings = Map::new();
+        settings.insert("pos_align_corners".into(), json!(align_corners));
+        if let Some(vitdet) = &vitdet {
+            settings.insert("vitdet".into(), vitdet.describe());
+        }
+        if kind != options.kind {
+            settings.insert("dtype".into(), json!(dtype_name(kind)));
+        }
+        if folded {
+            settings.insert("spectral_fold".into(), json!(true));
+        }
+        if config.feature_normalizer {
+            settings.insert("feature_normalizer".into(), json!(true));
+        }
+        let has_attention = config
+            .adaptors
+            .iter()
+            .filter_map(|a| a.feature)
+            .any(|shape| matches!(shape.kind, HeadKind::Attention { .. }));
+        if has_attention {
+            settings.insert("attention_head_eps".into(), json!(attention_eps));
+        }
+        let step = config.patch * vitdet.map_or(1, |v| v.window);
+        let mut info = BackboneInfo {
+            architecture: format!(
+                "RADIO ViT-{}/{}",
+                crate::models::vit::size_name(config.width),
+                config.patch
+            ),
+            patch: config.patch,
+            step,
+            preferred: (step, step),
+            fixed: None,
+            native: None,
+            summary_dim: config.summary_dim(),
+            spatial_dim: config.width,
+            prefix_tokens: config.prefix_tokens,
+            adaptors: adaptors.iter().map(|a| a.name.clone()).collect(),
+            parameters,
+            settings,
+        };
+        info.preferred = preferred(&config, &checkpoint.config, hints, &info);
+        let summary_idxs = match &config.summary {
+            Summary::Tokens(tokens) => Tensor::from_slice(tokens),
+            Summary::First => Tensor::from_slice(&[0i64]),
+        };
+        Ok(RadioVit {
+            summary_idxs: summary_idxs.to_device(options.device),
+            config,
+            info,
+            input_conditioner,
+            patch_generator,
+            blocks,
+            norm,
+            feature_normalizer,
+            inter_normalizer,
+            adaptors,
+            vitdet,
+        })
+    }
+}
+
+/// The pixel normalisation of the file; OpenAI CLIP's for random weights (upstream's default).
+fn conditioner(
+    root: &Params,
+    checkpoint: &Checkpoint,
+    device: Device,
+    kind: Kind,
+) -> Result<Normalise> {
+    let constants: MeanStd = match checkpoint.source {
+        Source::Random(_) => normalise::CLIP,
+        Source::File(_) | Source::TorchScript => {
+            let three = |name: &str| -> Result<[f64; 3]> {
+                let values = root.pp("input_conditioner").buffer(name, &[3, 1, 1])?;
+                let values = values
+                    .to_device(Device::Cpu)
+                    .to_kind(Kind::Double)
+                    .view([3]);
+                Ok(std::array::from_fn(|i| values.double_value(&[i as i64])))
+            };
+            (three("norm_mean")?, three("norm_std")?)
+        }
+    };
+    Ok(Normalise::new(constants, device, kind))
+}
+
+/// The file's own preference, else the zoo's, else a size the position map covers.
+fn preferred(config: &Config, file: &Value, hints: &Value, info: &BackboneInfo) -> (i64, i64) {
+    let pair = |value: &Value| Some((value[0].as_i64()?, value[1].as_i64()?));
+    let side = DEFAULT_SIDE.min(config.map_side * config.patch);
+    let (height, width) = pair(&file["preferred_resolution"])
+        .or_else(|| pair(&hints["preferred"]))
+        .unwrap_or((side, side));
+    info.nearest_resolution(height, width)
+}
+
+fn dtype_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::BFloat16 => "bf16",
+        Kind::Half => "fp16",
+        _ => "fp32",
+    }
+}

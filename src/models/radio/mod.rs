@@ -1,0 +1,164 @@
+//! RADIO: Vision Transformers distilled from several teachers at once (AM-RADIO, arXiv
+//! 2312.06709; RADIOv2.5, arXiv 2412.07679), all released versions from v1 to C-RADIOv4.
+//!
+//! ```text
+//! radio-eval features --model radio_v2.5-h --input photo.jpg --output features.safetensors
+//! ```
+//!
+//! Sizes come from the tensors and the training args inside the checkpoint ([`config`]); the
+//! layouts the weights come in are brought to one in [`keys`]. spec/radio.md gives the facts.
+
+pub mod adaptor;
+pub mod args;
+pub mod block;
+pub mod config;
+pub mod cpe;
+pub mod cpe_train;
+pub mod fold;
+pub mod heads;
+pub mod intermediates;
+pub mod keys;
+mod load;
+pub mod normalizer;
+pub mod patch;
+pub mod sizes;
+pub mod vitdet;
+
+pub use cpe_train::Draws;
+pub use intermediates::{Aggregation, AlphaScheme, Indices, IntermediateOptions, Intermediates};
+pub use load::RadioArchitecture;
+
+use crate::models::layers::LayerNorm;
+use crate::models::normalise::Normalise;
+use crate::models::{Backbone, BackboneInfo, Features};
+use crate::{Error, Result};
+use adaptor::Adaptor;
+use block::Block;
+use config::{Config, Summary};
+use indexmap::IndexMap;
+use normalizer::{FeatureNormalizer, InterNormalizer};
+use patch::PatchGenerator;
+use tch::{Kind, Tensor};
+use vitdet::VitDet;
+
+/// A RADIO student.
+pub struct RadioVit {
+    config: Config,
+    info: BackboneInfo,
+    input_conditioner: Normalise,
+    patch_generator: PatchGenerator,
+    blocks: Vec<Block>,
+    norm: Option<LayerNorm>,
+    feature_normalizer: Option<FeatureNormalizer>,
+    inter_normalizer: Option<InterNormalizer>,
+    adaptors: Vec<Adaptor>,
+    vitdet: Option<VitDet>,
+    /// Indices of the summary's cls tokens, on the device.
+    summary_idxs: Tensor,
+}
+
+impl RadioVit {
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// [B,3,H,W] in [0,1] -> normalised, in the run's precision
+    pub fn condition(&self, x: &Tensor) -> Tensor {
+        self.input_conditioner.forward(x)
+    }
+
+    pub fn patch_generator(&self) -> &PatchGenerator {
+        &self.patch_generator
+    }
+
+    /// The tokens that enter the first block, [B, K+R+N, C].
+    pub fn embed(&self, x: &Tensor) -> Tensor {
+        self.patch_generator.forward(&self.condition(x))
+    }
+
+    /// The patch grid of [B,3,H,W]; an error where pixels would be left over.
+    fn grid_of(&self, x: &Tensor) -> Result<(i64, i64)> {
+        let p = self.config.patch;
+        match x.size()[..] {
+            [_, 3, h, w] if h % p == 0 && w % p == 0 && h > 0 && w > 0 => Ok((h / p, w / p)),
+            _ => Err(Error::usage(format!(
+                "the input must be [B,3,H,W] with H and W multiples of the patch ({p}), it is {:?}",
+                x.size()
+            ))),
+        }
+    }
+
+    fn final_norm(&self, tokens: Tensor) -> Tensor {
+        match &self.norm {
+            Some(norm) => norm.forward(&tokens),
+            None => tokens,
+        }
+    }
+
+    /// [B, K+R+N, C] -> [B, D]
+    fn summary_of(&self, tokens: &Tensor) -> Tensor {
+        match &self.config.summary {
+            Summary::First => tokens.select(1, 0),
+            Summary::Tokens(_) => tokens.index_select(1, &self.summary_idxs).flatten(1, 2),
+        }
+    }
+
+    /// [B, K+R+N, C] -> [B, N, C]
+    fn patches_of(&self, tokens: &Tensor) -> Tensor {
+        let prefix = self.config.prefix_tokens;
+        tokens.narrow(1, prefix, tokens.size()[1] - prefix)
+    }
+
+    /// Summary, features and the named adaptors' from the last tokens.
+    fn extract(&self, tokens: &Tensor, grid: (i64, i64), adaptors: &[String]) -> Features {
+        let mut spatial = self.patches_of(tokens);
+        if let Some(normalizer) = &self.feature_normalizer {
+            spatial = normalizer.forward(&spatial);
+        }
+        let adaptors: IndexMap<_, _> = self
+            .adaptors
+            .iter()
+            .filter(|adaptor| adaptors.contains(&adaptor.name))
+            .map(|adaptor| {
+                let cls = tokens.select(1, adaptor.token);
+                let features = adaptor.forward(&cls, &spatial, grid);
+                (adaptor.name.clone(), features)
+            })
+            .collect();
+        Features {
+            summary: self.summary_of(tokens),
+            spatial,
+            grid,
+            adaptors,
+        }
+    }
+}
+
+impl Backbone for RadioVit {
+    fn info(&self) -> &BackboneInfo {
+        &self.info
+    }
+
+    fn forward(&self, x: &Tensor, adaptors: &[String]) -> Result<Features> {
+        let grid = self.grid_of(x)?;
+        let mut tokens = self.embed(x);
+        match &self.vitdet {
+            Some(vitdet) => {
+                let prefix = self.config.prefix_tokens;
+                tokens = vitdet.forward(&self.blocks, &tokens, prefix, grid);
+            }
+            None => {
+                for block in &self.blocks {
+                    tokens = block.forward(&tokens);
+                }
+            }
+        }
+        Ok(self.extract(&self.final_norm(tokens), grid, adaptors))
+    }
+}
+
+/// The precision a run asks for and the one the args ask for, brought together: a checkpoint
+/// that is meant to run in half precision (radio_v2.1) does so unless the user chose another.
+fn precision(run: Kind, args: Kind) -> Kind {
+    if run == Kind::Float { args } else { run }
+}

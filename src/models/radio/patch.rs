@@ -1,0 +1,56 @@
+//! From pixels to tokens: patches, their positions, and the prefix tokens in front.
+
+use super::config::Config;
+use super::cpe::PositionMap;
+use crate::Result;
+use crate::models::layers::Linear;
+use crate::weights::Params;
+use tch::Tensor;
+
+pub struct PatchGenerator {
+    embedder: Linear,
+    positions: PositionMap,
+    /// [1, K+R, C]: cls tokens, then registers; they have no positions
+    prefix: Tensor,
+    patch: i64,
+}
+
+impl PatchGenerator {
+    /// `p` is `patch_generator`.
+    pub fn new(p: &Params, config: &Config, align_corners: bool) -> Result<Self> {
+        let Config {
+            width,
+            patch,
+            prefix_tokens,
+            ..
+        } = *config;
+        let pixels = 3 * patch * patch;
+        let prefix = p.pp("cls_token").get("token", &[prefix_tokens, width])?;
+        Ok(PatchGenerator {
+            embedder: Linear::new(p.pp("embedder"), pixels, width, config.embed_bias)?,
+            positions: PositionMap::new(p, config.map_side, width, align_corners, config.cpe)?,
+            prefix: prefix.unsqueeze(0),
+            patch,
+        })
+    }
+
+    /// x: [B,3,H,W], normalised -> [B, K+R+N, C]
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        let (b, channels, height, width) = x.size4().expect("pixels are [B,3,H,W]");
+        let p = self.patch;
+        let (h, w) = (height / p, width / p);
+        let patches = x
+            .view([b, channels, h, p, w, p])
+            .permute([0, 2, 4, 1, 3, 5]) // [B, h, w, 3, p, p]
+            .reshape([b, h * w, channels * p * p]);
+        let tokens = self
+            .embedder
+            .forward(&patches)
+            .g_add_(&self.positions.at((h, w)));
+        Tensor::cat(&[&self.prefix.expand([b, -1, -1], false), &tokens], 1)
+    }
+
+    pub fn positions(&self) -> &PositionMap {
+        &self.positions
+    }
+}
