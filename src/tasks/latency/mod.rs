@@ -1,0 +1,80 @@
+//! `radio-eval latency`: how fast a backbone is, measured so that models can be compared.
+//!
+//! Models are loaded together and timed in turns (A B C A B C ...), so that drift of the machine
+//! cancels. Warm-up ends when two successive windows of timings agree
+//! ([`crate::metrics::latency::is_warm`]) or after a time limit, which is then said.
+
+mod case;
+mod clock;
+mod matrix_peak;
+mod measure;
+mod memory;
+mod options;
+mod rival;
+mod stages;
+
+pub use case::Case;
+pub use options::{Options, Variant};
+
+use crate::report::Record;
+use crate::runtime::{Precision, interrupt};
+use crate::{Error, Result};
+use rival::Rival;
+
+/// What the user hears while it runs, and where finished records go.
+pub trait Observer {
+    /// A line about what is being done.
+    fn stage(&mut self, text: &str);
+
+    /// A finished record; an error stops the run (nothing measured so far is lost).
+    fn finished(&mut self, record: &Record) -> Result<()>;
+}
+
+/// Runs every combination the options name, and returns the records in that order.
+pub fn run(options: &Options, observer: &mut dyn Observer) -> Result<Vec<Record>> {
+    options.check()?;
+    let mut records = Vec::new();
+    for &precision in &options.precisions {
+        records.extend(run_precision(options, precision, observer)?);
+    }
+    Ok(records)
+}
+
+fn run_precision(
+    options: &Options,
+    precision: Precision,
+    observer: &mut dyn Observer,
+) -> Result<Vec<Record>> {
+    observer.stage(&format!("measuring the {} matrix peak", precision.name()));
+    let peak = matrix_peak::measure(options.device, precision.kind())?;
+    let mut rivals = Vec::new();
+    for variant in options.variants() {
+        observer.stage(&format!("loading {} ({})", variant.label(), precision.name()));
+        rivals.push(Rival::load(&variant, options, precision)?);
+    }
+    let mut records = Vec::new();
+    for (resolution, batch) in options.shapes() {
+        interrupt::check()?;
+        let cases: Vec<Case> = rivals
+            .iter()
+            .map(|rival| Case::new(rival, resolution, batch))
+            .collect();
+        observer.stage(&describe(&cases));
+        for record in measure::run(&rivals, cases, options, precision, peak)? {
+            observer.finished(&record)?;
+            records.push(record);
+        }
+    }
+    if records.is_empty() {
+        return Err(Error::usage("nothing to measure: name at least one model"));
+    }
+    Ok(records)
+}
+
+fn describe(cases: &[Case]) -> String {
+    let of = |case: &Case| {
+        let (h, w) = case.resolution;
+        format!("{} {h}x{w} batch {}", case.label, case.batch)
+    };
+    cases.iter().map(of).collect::<Vec<_>>().join(", ")
+}

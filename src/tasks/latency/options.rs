@@ -1,0 +1,120 @@
+//! What to measure.
+
+use crate::models::{BuildOptions, ModelSpec, Window};
+use crate::runtime::Precision;
+use crate::{Error, Result};
+use tch::Device;
+
+/// The sweep and how long each case may take.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub models: Vec<ModelSpec>,
+    /// (height, width); empty: each model's preferred resolution.
+    pub resolutions: Vec<(i64, i64)>,
+    pub batches: Vec<i64>,
+    pub precisions: Vec<Precision>,
+    /// E-RADIO windows to sweep; other models are built once.
+    pub windows: Vec<Window>,
+    /// ViTDet windows to sweep in addition to global attention (RADIO ViT).
+    pub vitdet_windows: Vec<i64>,
+    /// Adaptors run along with the backbone.
+    pub adaptors: Vec<String>,
+    pub device: Device,
+    pub seed: u64,
+    /// Timed rounds per case: at least `min_rounds`, then until `seconds` have passed.
+    pub min_rounds: usize,
+    pub seconds: f64,
+    /// Model whose time is the baseline of the speed-up column.
+    pub baseline: Option<String>,
+    /// Replay a captured graph instead of launching operators (CUDA).
+    pub cuda_graph: bool,
+    /// Print where the time goes, by operator.
+    pub profile: bool,
+}
+
+/// One network to build: a model with one setting of the swept build options.
+#[derive(Debug, Clone)]
+pub struct Variant {
+    pub spec: ModelSpec,
+    pub window: Window,
+    pub vitdet_window: Option<i64>,
+}
+
+impl Variant {
+    pub fn label(&self) -> String {
+        let mut label = self.spec.model.clone();
+        match self.window {
+            Window::Trained => {}
+            Window::Optimal => label.push_str(" window=optimal"),
+            Window::Size(n) => label.push_str(&format!(" window={n}")),
+        }
+        if let Some(n) = self.vitdet_window {
+            label.push_str(&format!(" vitdet={n}"));
+        }
+        label
+    }
+
+    pub fn build_options(&self, device: Device, precision: Precision) -> BuildOptions {
+        BuildOptions {
+            device,
+            kind: precision.kind(),
+            window: self.window,
+            vitdet_window: self.vitdet_window,
+            ..BuildOptions::default()
+        }
+    }
+}
+
+impl Options {
+    pub fn check(&self) -> Result<()> {
+        if let Some(batch) = self.batches.iter().find(|&&b| b < 1) {
+            return Err(Error::usage(format!("--batch {batch}: a batch has at least one image")));
+        }
+        if self.cuda_graph && !self.device.is_cuda() {
+            return Err(Error::usage("--cuda-graph needs --device cuda"));
+        }
+        if let Some(baseline) = &self.baseline
+            && !self.models.iter().any(|m| &m.model == baseline)
+        {
+            return Err(Error::usage(format!(
+                "--baseline {baseline} is not one of the measured models; add it with --model"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Every network to build. Windows are swept only where the name is an E-RADIO's, ViTDet
+    /// windows only where it is not: the other combinations do not exist.
+    pub fn variants(&self) -> Vec<Variant> {
+        let mut variants = Vec::new();
+        for spec in &self.models {
+            let has_window = spec.model.to_ascii_lowercase().contains("radio")
+                && crate::models::zoo::normalise(&spec.model).starts_with("eradio");
+            let windows: &[Window] = if has_window { &self.windows } else { &[Window::Trained] };
+            for &window in windows {
+                variants.push(Variant { spec: spec.clone(), window, vitdet_window: None });
+            }
+            if !has_window {
+                variants.extend(self.vitdet_windows.iter().map(|&n| Variant {
+                    spec: spec.clone(),
+                    window: Window::Trained,
+                    vitdet_window: Some(n),
+                }));
+            }
+        }
+        variants
+    }
+
+    /// (resolution, batch) in the order measured; `None` stands for the preferred resolution.
+    pub fn shapes(&self) -> Vec<(Option<(i64, i64)>, i64)> {
+        let resolutions: Vec<Option<(i64, i64)>> = if self.resolutions.is_empty() {
+            vec![None]
+        } else {
+            self.resolutions.iter().copied().map(Some).collect()
+        };
+        resolutions
+            .iter()
+            .flat_map(|&r| self.batches.iter().map(move |&b| (r, b)))
+            .collect()
+    }
+}

@@ -1,0 +1,37 @@
+//! A loaded network that takes part in a comparison.
+
+use super::options::{Options, Variant};
+use crate::models::{self, Resolved};
+use crate::report::ModelPart;
+use crate::runtime::Precision;
+use crate::{Error, Result};
+
+pub struct Rival {
+    pub label: String,
+    pub model: Resolved,
+    pub part: ModelPart,
+    /// The named adaptors that this model has.
+    pub adaptors: Vec<String>,
+    pub is_baseline: bool,
+}
+
+impl Rival {
+    pub fn load(variant: &Variant, options: &Options, precision: Precision) -> Result<Self> {
+        let model = models::resolve(&variant.spec, &variant.build_options(options.device, precision))?;
+        let known = &model.backbone.info().adaptors;
+        if let Some(missing) = options.adaptors.iter().find(|a| !known.contains(a)) {
+            return Err(Error::usage(format!(
+                "{} has no adaptor `{missing}`; it has: {}",
+                variant.label(),
+                known.join(", ")
+            )));
+        }
+        Ok(Rival {
+            label: variant.label(),
+            part: ModelPart::of(&model)?,
+            adaptors: options.adaptors.clone(),
+            is_baseline: options.baseline.as_ref() == Some(&variant.spec.model),
+            model,
+        })
+    }
+}
