@@ -2,4 +2,5 @@
 
 pub mod accuracy;
 pub mod bootstrap;
+pub mod latency;
 pub mod vote;

@@ -3,3 +3,4 @@
 pub mod classify;
 pub mod extract;
 pub mod knn;
+pub mod latency;
