@@ -59,7 +59,8 @@ fn parse_channels(text: &str) -> Result<[f64; 3], String> {
         .ok_or_else(|| "use three numbers, like 0.485,0.456,0.406".into())
 }
 
-fn parse_window(text: &str) -> Result<Window, String> {
+/// `trained`, `optimal` or a number of tokens.
+pub fn parse_window(text: &str) -> Result<Window, String> {
     match text {
         "trained" => Ok(Window::Trained),
         "optimal" => Ok(Window::Optimal),
@@ -68,6 +69,23 @@ fn parse_window(text: &str) -> Result<Window, String> {
             _ => Err("use trained, optimal or a positive number of tokens".into()),
         },
     }
+}
+
+/// `S` or `HxW`, in pixels.
+pub fn parse_resolution(text: &str) -> Result<(i64, i64)> {
+    let side = |part: &str| part.parse().ok().filter(|&n: &i64| n > 0);
+    let parts = text.split_once('x').unwrap_or((text, text));
+    match (side(parts.0), side(parts.1)) {
+        (Some(height), Some(width)) => Ok((height, width)),
+        _ => Err(Error::usage(format!(
+            "`{text}` is not a resolution; use S or HxW in pixels, like 224 or 224x336"
+        ))),
+    }
+}
+
+/// Sets the threads of each libtorch operator.
+pub fn set_threads(threads: usize) {
+    tch::set_num_threads(threads.clamp(1, 1024) as i32);
 }
 
 impl ModelArgs {
@@ -133,7 +151,7 @@ pub struct RuntimeArgs {
 impl RuntimeArgs {
     pub fn runtime(&self) -> Result<Runtime> {
         if let Some(threads) = self.threads {
-            tch::set_num_threads(threads.clamp(1, 1024) as i32);
+            set_threads(threads);
         }
         tch::manual_seed(self.seed as i64);
         Ok(Runtime {

@@ -3,6 +3,7 @@
 pub mod common;
 pub mod datasets;
 pub mod imagenet;
+pub mod latency;
 pub mod logging;
 pub mod output;
 
@@ -33,6 +34,7 @@ pub enum Command {
     Models,
     Imagenet(Box<imagenet::ImagenetArgs>),
     Datasets(datasets::DatasetsArgs),
+    Latency(latency::LatencyArgs),
 }
 
 /// How a command that did its work ended.
@@ -51,6 +53,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Models => Ok(Outcome::Done),
         Command::Imagenet(args) => imagenet::run(&args, progress).map(|()| Outcome::Done),
         Command::Datasets(args) => datasets::run(&args),
+        Command::Latency(args) => latency::run(args),
     }
 }
 

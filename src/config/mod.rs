@@ -1,6 +1,7 @@
 //! Files that users write: their schema, and errors that name file and line.
 
 pub mod datasets;
+pub mod latency;
 mod toml_file;
 
 pub use datasets::{DatasetConfig, SplitConfig, Task};

@@ -109,12 +109,7 @@ mod tests {
         let samples: Vec<f64> = (1..=100).rev().map(f64::from).collect();
         let s = summarise(&samples).unwrap();
         assert_eq!((s.n, s.min, s.mean, s.outliers), (100, 1.0, 50.5, 0));
-        for (got, want) in [
-            (s.p50, 50.5),
-            (s.p90, 90.1),
-            (s.p95, 95.05),
-            (s.p99, 99.01),
-        ] {
+        for (got, want) in [(s.p50, 50.5), (s.p90, 90.1), (s.p95, 95.05), (s.p99, 99.01)] {
             assert!((got - want).abs() < 1e-9, "{got} {want}");
         }
         assert_eq!(summarise(&[]), None);

@@ -4,6 +4,7 @@ pub mod builder;
 pub mod columns;
 pub mod environment;
 pub mod files;
+pub mod plot;
 pub mod published;
 pub mod record;
 pub mod render;

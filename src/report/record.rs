@@ -108,6 +108,17 @@ impl Record {
         serde_json::from_slice(&text)
             .map_err(|e| Error::file(path, format!("not a radio-eval record: {e}")))
     }
+
+    /// Every record in a folder, in the order of file names.
+    pub fn read_folder(folder: &Path) -> Result<Vec<Self>> {
+        let entries = std::fs::read_dir(folder).map_err(|e| Error::file(folder, e))?;
+        let mut paths: Vec<_> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|e| e == "json"))
+            .collect();
+        paths.sort();
+        paths.iter().map(|path| Self::read(path)).collect()
+    }
 }
 
 /// Writes `bytes` to `path` through a temporary file in the same folder.

@@ -132,6 +132,25 @@ impl Table {
         }
     }
 
+    /// Only the named metric columns, with their published twins; conditions stay.
+    pub fn with_metrics(mut self, keys: &[&str]) -> Self {
+        let keep: Vec<bool> = self
+            .columns
+            .iter()
+            .map(|c| {
+                let name = c.key.strip_suffix("_published").unwrap_or(&c.key);
+                c.digits.is_none() || keys.contains(&name)
+            })
+            .collect();
+        let mut column = keep.iter();
+        self.columns.retain(|_| column.next() == Some(&true));
+        for row in &mut self.rows {
+            let mut cell = keep.iter();
+            row.retain(|_| cell.next() == Some(&true));
+        }
+        self
+    }
+
     /// Whether the cell holds its column's best value; never with fewer than two values.
     pub fn is_best(&self, row: usize, column: usize) -> bool {
         let (Some(better), Some(Cell::Number(own))) = (

@@ -9,7 +9,8 @@ use tch::{Device, Kind, Tensor};
 /// each: a lower bound of what the machine can do, measured in the same run as the networks.
 pub fn measure(device: Device, kind: Kind) -> Result<f64> {
     /// (rows, in, out): square, and the MLP of ViT-L and ViT-H at about a thousand tokens.
-    const SHAPES: [(i64, i64, i64); 3] = [(2048, 2048, 2048), (1024, 1024, 4096), (1032, 1280, 5120)];
+    const SHAPES: [(i64, i64, i64); 3] =
+        [(2048, 2048, 2048), (1024, 1024, 4096), (1032, 1280, 5120)];
     const PASSES: usize = 6;
     // A device does these in microseconds; it needs larger ones to be full.
     let scale = if device.is_cuda() { 8 } else { 1 };

@@ -1,5 +1,6 @@
 //! Warm-up, timing in turns, and the record of each case.
 
+use super::Observer;
 use super::case::Case;
 use super::clock;
 use super::memory;
@@ -12,7 +13,7 @@ use crate::report::{Metric, Record, RecordBuilder};
 use crate::runtime::shim::{DeviceGraph, OperatorRow, observe};
 use crate::runtime::{Precision, Runtime, interrupt};
 use crate::{Error, Result};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::Instant;
 use tch::{Device, Kind, Tensor};
 
@@ -40,6 +41,7 @@ pub fn run(
     options: &Options,
     precision: Precision,
     matrix_peak: f64,
+    observer: &mut dyn Observer,
 ) -> Result<Vec<Record>> {
     let mut runners = rivals
         .iter()
@@ -61,6 +63,11 @@ pub fn run(
         rounds += 1;
     }
 
+    if options.profile {
+        for runner in &runners {
+            observer.profile(&runner.case.label, &runner.operators);
+        }
+    }
     let baseline = runners
         .iter()
         .find(|r| r.rival.is_baseline)
@@ -123,14 +130,13 @@ impl<'a> Runner<'a> {
                 .map_err(Error::from)
                 .and_then(|input| {
                     self.input = input;
-                    memory::peak_of(options.device, || {
-                        self.operators = observe(|| self.forward())?.1;
-                        Ok(())
-                    })
+                    memory::peak_of(options.device, || self.forward().map(drop))
                 });
             match first {
                 Ok(peak) => {
                     self.peak_memory = peak;
+                    // The first pass also made the tables of this resolution: count the second.
+                    self.operators = observe(|| self.forward())?.1;
                     return Ok(());
                 }
                 Err(Error::Torch(text)) if is_out_of_memory(&text) && self.case.batch > 1 => {
@@ -189,10 +195,7 @@ impl<'a> Runner<'a> {
             .record
             .clone()
             .option("batch", self.case.batch)
-            .option("affinity_cores", cores())
-            .option("timed_rounds", summary.n)
-            .option("outliers", summary.outliers)
-            .option("matrix_peak_gflops", (matrix_peak / 1e9).round())
+            .option("cores", cores())
             .option("cuda_graph", self.graph.is_some());
         if !self.rival.adaptors.is_empty() {
             record = record.option("adaptors", json!(self.rival.adaptors));
@@ -205,9 +208,11 @@ impl<'a> Runner<'a> {
             .metric("params", Metric::value(self.rival.part.parameters as f64))
             .metric("gflops", Metric::value(flops / batch / 1e9))
             .metric(
-                "achieved_gflops_per_s",
+                "gflops_per_s",
                 Metric::value(flops / (summary.p50 * 1e-3) / 1e9),
             )
+            .metric("matrix_peak_gflops_per_s", Metric::value(matrix_peak / 1e9))
+            .metric("outliers", Metric::value(summary.outliers as f64))
             .metric(
                 "matrix_peak_share",
                 Metric::value(100.0 * flops / (summary.p50 * 1e-3) / matrix_peak),
@@ -241,10 +246,9 @@ impl<'a> Runner<'a> {
         for warning in &self.warnings {
             record = record.warning(format!("{}: {warning}", self.case.label));
         }
-        if options.profile {
-            record = record.option("operators", operators(&self.operators));
-        }
-        Ok(record.images_per_s(Some(batch * 1e3 / summary.mean)).build())
+        Ok(record
+            .images_per_s(Some(batch * 1e3 / summary.mean))
+            .build())
     }
 }
 
@@ -275,12 +279,6 @@ fn latency_metrics(s: &Summary, batch: i64) -> Vec<(&'static str, Metric)> {
         ..Metric::value(value)
     };
     names.into_iter().zip(values.map(metric)).collect()
-}
-
-/// The slowest operators of one pass.
-fn operators(rows: &[OperatorRow]) -> Value {
-    const SHOWN: usize = 20;
-    json!(rows.iter().take(SHOWN).collect::<Vec<_>>())
 }
 
 /// libtorch's wording on the CPU (`can't allocate memory`) and on CUDA (`out of memory`).

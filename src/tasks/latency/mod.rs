@@ -17,6 +17,7 @@ pub use case::Case;
 pub use options::{Options, Variant};
 
 use crate::report::Record;
+use crate::runtime::shim::OperatorRow;
 use crate::runtime::{Precision, interrupt};
 use crate::{Error, Result};
 use rival::Rival;
@@ -25,6 +26,9 @@ use rival::Rival;
 pub trait Observer {
     /// A line about what is being done.
     fn stage(&mut self, text: &str);
+
+    /// Operators of one pass of a case, slowest first (with `Options::profile`).
+    fn profile(&mut self, label: &str, operators: &[OperatorRow]);
 
     /// A finished record; an error stops the run (nothing measured so far is lost).
     fn finished(&mut self, record: &Record) -> Result<()>;
@@ -49,7 +53,11 @@ fn run_precision(
     let peak = matrix_peak::measure(options.device, precision.kind())?;
     let mut rivals = Vec::new();
     for variant in options.variants() {
-        observer.stage(&format!("loading {} ({})", variant.label(), precision.name()));
+        observer.stage(&format!(
+            "loading {} ({})",
+            variant.label(),
+            precision.name()
+        ));
         rivals.push(Rival::load(&variant, options, precision)?);
     }
     let mut records = Vec::new();
@@ -60,7 +68,7 @@ fn run_precision(
             .map(|rival| Case::new(rival, resolution, batch))
             .collect();
         observer.stage(&describe(&cases));
-        for record in measure::run(&rivals, cases, options, precision, peak)? {
+        for record in measure::run(&rivals, cases, options, precision, peak, observer)? {
             observer.finished(&record)?;
             records.push(record);
         }

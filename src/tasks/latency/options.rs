@@ -1,6 +1,6 @@
 //! What to measure.
 
-use crate::models::{BuildOptions, ModelSpec, Window};
+use crate::models::{BuildOptions, ModelSpec, Window, zoo};
 use crate::runtime::Precision;
 use crate::{Error, Result};
 use tch::Device;
@@ -68,7 +68,9 @@ impl Variant {
 impl Options {
     pub fn check(&self) -> Result<()> {
         if let Some(batch) = self.batches.iter().find(|&&b| b < 1) {
-            return Err(Error::usage(format!("--batch {batch}: a batch has at least one image")));
+            return Err(Error::usage(format!(
+                "--batch {batch}: a batch has at least one image"
+            )));
         }
         if self.cuda_graph && !self.device.is_cuda() {
             return Err(Error::usage("--cuda-graph needs --device cuda"));
@@ -88,11 +90,18 @@ impl Options {
     pub fn variants(&self) -> Vec<Variant> {
         let mut variants = Vec::new();
         for spec in &self.models {
-            let has_window = spec.model.to_ascii_lowercase().contains("radio")
-                && crate::models::zoo::normalise(&spec.model).starts_with("eradio");
-            let windows: &[Window] = if has_window { &self.windows } else { &[Window::Trained] };
+            let has_window = zoo::normalise(&spec.model).starts_with("eradio");
+            let windows: &[Window] = if has_window {
+                &self.windows
+            } else {
+                &[Window::Trained]
+            };
             for &window in windows {
-                variants.push(Variant { spec: spec.clone(), window, vitdet_window: None });
+                variants.push(Variant {
+                    spec: spec.clone(),
+                    window,
+                    vitdet_window: None,
+                });
             }
             if !has_window {
                 variants.extend(self.vitdet_windows.iter().map(|&n| Variant {

@@ -17,7 +17,10 @@ pub struct Rival {
 
 impl Rival {
     pub fn load(variant: &Variant, options: &Options, precision: Precision) -> Result<Self> {
-        let model = models::resolve(&variant.spec, &variant.build_options(options.device, precision))?;
+        let model = models::resolve(
+            &variant.spec,
+            &variant.build_options(options.device, precision),
+        )?;
         let known = &model.backbone.info().adaptors;
         if let Some(missing) = options.adaptors.iter().find(|a| !known.contains(a)) {
             return Err(Error::usage(format!(

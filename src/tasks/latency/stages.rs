@@ -32,11 +32,14 @@ pub fn measure(rival: &Rival, case: &Case, options: &Options) -> Result<Vec<(&'s
         let clock = std::time::Instant::now();
         let image = decode(PICTURE, &Limits::default()).map_err(Error::model)?;
         let image = transform.apply(&image).map_err(Error::model)?;
-        pixels::to_float(std::slice::from_ref(&image));
+        let _ = pixels::to_float(std::slice::from_ref(&image));
         Ok(clock.elapsed().as_secs_f64() * 1e3)
     })?;
 
-    let x = Tensor::f_rand([case.batch, 3, height, width], (Kind::Float, options.device))?;
+    let x = Tensor::f_rand(
+        [case.batch, 3, height, width],
+        (Kind::Float, options.device),
+    )?;
     let forward = |adaptors: &[String]| {
         median(|| {
             clock::time(options.device, || {

@@ -1,0 +1,216 @@
+//! `radio-eval latency`: how fast models are, side by side.
+
+use super::{Outcome, common};
+use crate::config::latency::LatencyConfig;
+use crate::models::{ModelSpec, zoo};
+use crate::report::plot::{self, accuracy_throughput, latency_curve};
+use crate::report::render::{self, Renderer};
+use crate::report::{Record, Table, write_record, write_text};
+use crate::runtime::shim::{OperatorRow, allow_tf32};
+use crate::runtime::{Precision, device::parse_device};
+use crate::tasks::latency::{self, Observer, Options};
+use crate::{Error, Result};
+use clap::Args;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Columns of the table for people; the CSV has them all.
+const SHOWN: &[&str] = &[
+    "latency_ms_p50",
+    "latency_ms_p90",
+    "latency_ms_p99",
+    "batch_ms_p50",
+    "throughput",
+    "speedup",
+    "gflops",
+    "matrix_peak_share",
+    "peak_memory_bytes",
+];
+
+/// Measure latency and throughput, models in turns; random weights unless --weights or a path
+#[derive(Debug, Args)]
+pub struct LatencyArgs {
+    /// Read the sweep from a TOML file (flags override it); also writes table.md, table.csv and
+    /// plots into the output folder
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub sweep: LatencyConfig,
+    /// Weights of the one --model, instead of random ones
+    #[arg(long)]
+    pub weights: Option<PathBuf>,
+    /// Seed of the random weights
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    pub random_weights: u64,
+    /// Folder of records whose accuracy is plotted against throughput; published values are used,
+    /// and marked, where it has none
+    #[arg(long)]
+    pub accuracy_records: Option<PathBuf>,
+    /// Metric of the accuracy plot
+    #[arg(long, default_value = "knn_top1")]
+    pub accuracy: String,
+    /// Write table.md, table.csv and plots into the output folder
+    #[arg(long)]
+    pub plots: bool,
+    /// Print the operators of one pass, slowest first, on stderr
+    #[arg(long)]
+    pub profile: bool,
+    /// Replay captured CUDA graphs instead of launching operators
+    #[arg(long)]
+    pub cuda_graph: bool,
+    /// Let fp32 matrix products on CUDA use TF32
+    #[arg(long)]
+    pub tf32: bool,
+    /// Print an array of records instead of the table
+    #[arg(long)]
+    pub json: bool,
+    /// Also write the table, with every column, as CSV
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// Also write the table as Markdown
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+}
+
+pub fn run(args: LatencyArgs) -> anyhow::Result<Outcome> {
+    let sweep = match &args.config {
+        Some(path) => args.sweep.clone().or(LatencyConfig::read(path)?),
+        None => args.sweep.clone(),
+    };
+    if let Some(threads) = sweep.threads {
+        common::set_threads(threads);
+    }
+    let options = options(&args, &sweep)?;
+    if options.device.is_cuda() {
+        allow_tf32(args.tf32)?;
+    }
+    let out = sweep.out.unwrap_or_else(|| "results/latency".into());
+    let mut writer = Writer { out: &out };
+    let records = latency::run(&options, &mut writer)?;
+
+    let full = Table::from_records("Latency and throughput", &records);
+    let shown = full.clone().with_metrics(SHOWN);
+    if args.json {
+        let mut stdout = std::io::stdout().lock();
+        writeln!(stdout, "{}", serde_json::to_string_pretty(&records)?)?;
+    } else {
+        write!(
+            std::io::stdout().lock(),
+            "{}",
+            render::TERMINAL.render(&shown)?
+        )?;
+    }
+    let folder = (args.plots || args.config.is_some()).then_some(out.as_path());
+    let beside = |name: &str| folder.map(|f| f.join(name));
+    let save = |path: Option<PathBuf>, renderer: &dyn Renderer, table: &Table| match path {
+        Some(path) => write_text(&path, &renderer.render(table)?),
+        None => Ok(()),
+    };
+    save(args.csv.clone(), render::CSV, &full)?;
+    save(beside("table.csv"), render::CSV, &full)?;
+    save(args.markdown.clone(), render::MARKDOWN, &shown)?;
+    save(beside("table.md"), render::MARKDOWN, &shown)?;
+    if let Some(folder) = folder {
+        draw(folder, &args, &records)?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn options(args: &LatencyArgs, sweep: &LatencyConfig) -> Result<Options> {
+    if sweep.models.is_empty() {
+        return Err(Error::usage(
+            "name at least one model with --model, or a --config that does",
+        ));
+    }
+    if args.weights.is_some() && sweep.models.len() > 1 {
+        return Err(Error::usage("--weights goes with one --model only"));
+    }
+    let spec = |model: &String| ModelSpec {
+        model: model.clone(),
+        weights: args.weights.clone(),
+        random_weights: (args.weights.is_none() && zoo::find(model).is_ok())
+            .then_some(args.random_weights),
+    };
+    let or = |own: &[Precision], default| match own {
+        [] => vec![default],
+        own => own.to_vec(),
+    };
+    let resolutions = sweep.resolution.iter().map(|r| common::parse_resolution(r));
+    let windows = match sweep.window.as_slice() {
+        [] => vec![Default::default()],
+        own => own
+            .iter()
+            .map(|w| {
+                common::parse_window(w).map_err(|e| Error::usage(format!("window `{w}`: {e}")))
+            })
+            .collect::<Result<_>>()?,
+    };
+    Ok(Options {
+        models: sweep.models.iter().map(spec).collect(),
+        resolutions: resolutions.collect::<Result<_>>()?,
+        batches: if sweep.batch.is_empty() {
+            vec![1]
+        } else {
+            sweep.batch.clone()
+        },
+        precisions: or(&sweep.dtype, Precision::Fp32),
+        windows,
+        vitdet_windows: sweep.vitdet_window.clone(),
+        adaptors: sweep.adaptors.clone(),
+        device: parse_device(sweep.device.as_deref().unwrap_or("auto"))?,
+        seed: args.random_weights,
+        min_rounds: sweep.rounds.unwrap_or(7).max(1),
+        seconds: sweep.seconds.unwrap_or(5.0).max(0.0),
+        baseline: sweep.baseline.clone(),
+        cuda_graph: args.cuda_graph,
+        profile: args.profile,
+    })
+}
+
+fn draw(folder: &Path, args: &LatencyArgs, records: &[Record]) -> Result<()> {
+    plot::save(&folder.join("latency.svg"), &latency_curve::draw(records)?)?;
+    let accuracies = match &args.accuracy_records {
+        Some(from) => Record::read_folder(from)?,
+        None => Vec::new(),
+    };
+    if let Some(svg) = accuracy_throughput::draw(records, &accuracies, &args.accuracy)? {
+        plot::save(&folder.join("accuracy-throughput.svg"), &svg)?;
+    }
+    Ok(())
+}
+
+/// Logs stages and writes each record as soon as it is there: a later failure loses nothing.
+struct Writer<'a> {
+    out: &'a Path,
+}
+
+impl Observer for Writer<'_> {
+    fn stage(&mut self, text: &str) {
+        tracing::info!("{text}");
+    }
+
+    fn profile(&mut self, label: &str, operators: &[OperatorRow]) {
+        let total: f64 = operators.iter().map(|o| o.self_seconds).sum();
+        eprintln!(
+            "{label}: operators of one pass, {:.2} ms in all",
+            total * 1e3
+        );
+        for row in operators.iter().take(20) {
+            eprintln!(
+                "{:>9.3} ms {:>5.1} % {:>6} calls {:>10.3} GFLOP  {}",
+                row.self_seconds * 1e3,
+                100.0 * row.self_seconds / total,
+                row.calls,
+                row.flops / 1e9,
+                row.name
+            );
+        }
+    }
+
+    fn finished(&mut self, record: &Record) -> Result<()> {
+        for warning in &record.warnings {
+            tracing::warn!("{warning}");
+        }
+        write_record(self.out, record).map(drop)
+    }
+}
