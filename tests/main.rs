@@ -3,6 +3,8 @@
 mod classification;
 mod common;
 mod eradio;
+mod features;
+mod hub;
 mod knn;
 mod radio_vit;
 mod report;

@@ -107,6 +107,14 @@ impl ModelArgs {
             .collect())
     }
 
+    /// The spec, where a command takes one model.
+    pub fn single(&self) -> Result<ModelSpec> {
+        match self.specs()?.as_slice() {
+            [spec] => Ok(spec.clone()),
+            _ => Err(Error::usage("this command takes one --model")),
+        }
+    }
+
     pub fn build_options(&self, runtime: &Runtime) -> BuildOptions {
         BuildOptions {
             device: runtime.device,
@@ -125,6 +133,32 @@ impl ModelArgs {
                 layout: self.nhwc.then_some(Layout::Nhwc),
             },
             zoo_hints: serde_json::Value::Null,
+        }
+    }
+}
+
+/// A size in pixels: `512` (square) or `HxW`, `432x768`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resolution {
+    pub height: i64,
+    pub width: i64,
+}
+
+impl Resolution {
+    pub fn size(self) -> (i64, i64) {
+        (self.height, self.width)
+    }
+}
+
+impl std::str::FromStr for Resolution {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (height, width) = text.split_once('x').unwrap_or((text, text));
+        match (height.parse(), width.parse()) {
+            // 65535 is what a JPEG can hold.
+            (Ok(height @ 1..=65_535), Ok(width @ 1..=65_535)) => Ok(Resolution { height, width }),
+            _ => Err("use a number of pixels (512) or HxW (432x768)".into()),
         }
     }
 }

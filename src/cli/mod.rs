@@ -2,10 +2,14 @@
 
 pub mod common;
 pub mod datasets;
+pub mod features;
+pub mod fetch;
 pub mod imagenet;
 pub mod latency;
 pub mod logging;
+pub mod models;
 pub mod output;
+pub mod verify;
 
 use crate::{Error, runtime};
 use clap::{Parser, Subcommand};
@@ -30,11 +34,13 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// List the models known by name
-    Models,
     Imagenet(Box<imagenet::ImagenetArgs>),
+    Models(models::ModelsArgs),
     Datasets(datasets::DatasetsArgs),
     Latency(latency::LatencyArgs),
+    Features(features::FeaturesArgs),
+    Fetch(fetch::FetchArgs),
+    Verify(verify::VerifyArgs),
 }
 
 /// How a command that did its work ended.
@@ -50,10 +56,13 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
     runtime::interrupt::install()?;
     let progress = logging::progress_wanted(cli.quiet);
     match cli.command {
-        Command::Models => Ok(Outcome::Done),
         Command::Imagenet(args) => imagenet::run(&args, progress).map(|()| Outcome::Done),
+        Command::Models(args) => models::run(&args),
         Command::Datasets(args) => datasets::run(&args),
         Command::Latency(args) => latency::run(args),
+        Command::Features(args) => features::run(&args),
+        Command::Fetch(args) => fetch::run(&args, progress),
+        Command::Verify(args) => verify::run(&args),
     }
 }
 

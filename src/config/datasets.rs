@@ -46,6 +46,10 @@ pub struct DatasetConfig {
     /// Page to get it from, where it is not shipped.
     #[serde(default)]
     pub source: Option<String>,
+    /// Hugging Face data set repository (`ORG/NAME`) that `radio-eval fetch` takes it from; paths
+    /// of splits are then those of the repository, which may hold one `*`.
+    #[serde(default)]
+    pub hub: Option<String>,
     /// Classification only; recognised when absent.
     #[serde(default)]
     pub layout: Option<Layout>,

@@ -4,6 +4,7 @@ use crate::config::datasets;
 pub use crate::config::{DatasetConfig, SplitConfig, Task};
 use crate::data::classification::Layout;
 use crate::runtime::home;
+use crate::weights::hub::{HubCache, RepoKind};
 use crate::{Error, Result, assets};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
@@ -96,6 +97,9 @@ impl Entry {
                 None => roots.extend(expand(root)),
             }
         }
+        if let Some(repo) = &self.config.hub {
+            roots.extend(HubCache::from_env().snapshot(RepoKind::Dataset, repo));
+        }
         Ok(roots.into_iter().find(|root| root.is_dir()))
     }
 
@@ -103,9 +107,10 @@ impl Entry {
         self.find_root()?.ok_or_else(|| {
             let mut places: Vec<String> = vec![format!("${DATA}/{}", self.name)];
             places.extend(self.config.roots.iter().cloned());
-            let source = match &self.config.source {
-                Some(source) => format!(" (get it from {source})"),
-                None => String::new(),
+            let source = match (&self.config.hub, &self.config.source) {
+                (Some(_), _) => format!(" (or fetch it: radio-eval fetch {})", self.name),
+                (None, Some(source)) => format!(" (get it from {source})"),
+                (None, None) => String::new(),
             };
             Error::usage(format!(
                 "{} is not on this machine: looked for {}; set one of these, name the folder itself, or add it to {}{source}",

@@ -4,6 +4,8 @@ pub mod brace;
 pub mod catalogue;
 pub mod classification;
 pub mod decode;
+pub mod fetch;
+pub mod files;
 pub mod fingerprint;
 pub mod image;
 pub mod labelled;

@@ -6,6 +6,7 @@ pub mod clip;
 pub mod dinov2;
 pub mod eradio;
 pub mod facts;
+pub mod fetch;
 pub mod layers;
 pub mod normalise;
 pub mod positions;

@@ -5,6 +5,7 @@ use super::backbone::Backbone;
 use super::zoo::{self, ZooEntry};
 use crate::runtime::home;
 use crate::weights::Checkpoint;
+use crate::weights::hub::{HubCache, RepoKind};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -67,18 +68,31 @@ pub fn resolve(spec: &ModelSpec, options: &BuildOptions) -> Result<Resolved> {
     })
 }
 
-/// Where the weights of a zoo entry lie on this machine: `$RADIO_EVAL_HOME/weights/<name>`, else
-/// the Hugging Face cache, else an error with the exact repository, file and command.
+/// Where the weights of a zoo entry lie on this machine: `$RADIO_EVAL_HOME/weights/<name>` (a
+/// folder), else the Hugging Face cache, else the shipped miniature models; else an error with
+/// the exact repository, file and command.
 pub fn locate(entry: &ZooEntry) -> Result<PathBuf> {
     let folder = home().join("weights").join(entry.name);
     if folder.exists() {
-        return Ok(folder);
+        return Ok(weights_in(&folder, entry).unwrap_or(folder));
     }
     if entry.role == "mini" {
         return crate::assets::path(&format!("mini/weights/{}", entry.name));
     }
-    Err(Error::model(format!(
-        "the weights of {} are not on this machine; fetch {}/{} with `radio-eval fetch {}`, or name them with --weights",
-        entry.name, entry.repo, entry.file, entry.name
-    )))
+    HubCache::from_env()
+        .snapshot(RepoKind::Model, entry.repo)
+        .and_then(|snapshot| weights_in(&snapshot, entry))
+        .ok_or_else(|| {
+            Error::model(format!(
+                "the weights of {} are not on this machine; fetch {}/{} with `radio-eval fetch {}`, or name them with --weights",
+                entry.name, entry.repo, entry.file, entry.name
+            ))
+        })
+}
+
+/// The entry's own file in a folder, whole or in shards.
+fn weights_in(folder: &Path, entry: &ZooEntry) -> Option<PathBuf> {
+    let whole = folder.join(entry.file);
+    let shards = folder.join(format!("{}.index.json", entry.file));
+    [whole, shards].into_iter().find(|path| path.is_file())
 }

@@ -2,5 +2,7 @@
 
 pub mod classify;
 pub mod extract;
+pub mod features;
 pub mod knn;
 pub mod latency;
+pub mod verify;

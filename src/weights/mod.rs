@@ -5,6 +5,7 @@ pub mod checkpoint;
 mod folder;
 mod format;
 pub mod hash;
+pub mod hub;
 pub mod layout;
 pub mod lazy;
 mod open;

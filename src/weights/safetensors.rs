@@ -3,11 +3,12 @@
 use super::StateDict;
 use super::lazy::{LazyTensor, Mapping, contiguous_strides};
 use crate::{Error, Result};
-use ::safetensors::tensor::{Dtype, SafeTensors};
+use ::safetensors::tensor::{Dtype, SafeTensors, View, serialize_to_file};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use tch::Kind;
+use tch::{Device, Kind, Tensor};
 
 /// Opens `path`: its tensors and the string metadata of its header.
 pub fn open(path: &Path) -> Result<(StateDict, HashMap<String, String>)> {
@@ -73,4 +74,61 @@ fn kind(dtype: Dtype) -> Option<Kind> {
         Dtype::F64 => Kind::Double,
         _ => return None,
     })
+}
+
+/// Writes fp32 tensors through a temporary file in the same folder, so that no half file is ever
+/// seen.
+pub fn write<'a>(
+    path: &Path,
+    tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
+    metadata: HashMap<String, String>,
+) -> Result<()> {
+    let mut views = Vec::new();
+    for (name, tensor) in tensors {
+        let tensor = tensor
+            .f_to_device(Device::Cpu)?
+            .f_to_kind(Kind::Float)?
+            .f_contiguous()?;
+        let shape = tensor.size().iter().map(|&n| n as usize).collect();
+        views.push((name.to_string(), Float { tensor, shape }));
+    }
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
+    let file = tempfile::NamedTempFile::new_in(folder).map_err(|e| Error::file(folder, e))?;
+    serialize_to_file(views, Some(metadata), file.path()).map_err(|e| Error::file(path, e))?;
+    file.persist(path).map_err(|e| Error::file(path, e.error))?;
+    Ok(())
+}
+
+/// A contiguous fp32 tensor on the CPU.
+struct Float {
+    tensor: Tensor,
+    shape: Vec<usize>,
+}
+
+impl View for Float {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        if self.data_len() == 0 {
+            return Cow::Borrowed(&[]);
+        }
+        // SAFETY: contiguous, fp32, on the CPU, borrowed for as long as the bytes are.
+        Cow::Borrowed(unsafe {
+            std::slice::from_raw_parts(self.tensor.data_ptr().cast(), self.data_len())
+        })
+    }
+
+    fn data_len(&self) -> usize {
+        self.tensor.numel() * size_of::<f32>()
+    }
 }
