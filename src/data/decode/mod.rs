@@ -3,6 +3,8 @@
 //! EXIF orientation is ignored, as Pillow ignores it unless asked. A truncated file is an error,
 //! as in Pillow. Colour profiles are not applied.
 
+mod jpeg;
+
 pub use super::image::RgbImage;
 use std::io::Cursor;
 
@@ -43,6 +45,9 @@ impl Limits {
 /// A sentence for the caller to put behind the file's name: unknown format, damaged or truncated
 /// data, more pixels than `limits` allow.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage, String> {
+    if jpeg::recognises(bytes) {
+        return jpeg::decode(bytes, limits);
+    }
     let reader = image::ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(|e| e.to_string())?;

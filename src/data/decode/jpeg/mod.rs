@@ -1,0 +1,283 @@
+//! JPEG with the pixels of libjpeg-turbo as Pillow uses it: accurate integer DCT, triangle-filter
+//! chroma upsampling, 16-bit fixed-point colour conversion; byte for byte.
+//!
+//! Sequential and progressive Huffman coding, 8 bits, any whole chroma ratio, restart intervals,
+//! grey, YCbCr, RGB, CMYK and YCCK. Damaged entropy data are taken as libjpeg takes them (its
+//! warnings, which Pillow does not show); a file that ends early is an error, as in Pillow.
+//! Written from ITU T.81 and libjpeg's documentation in plain Rust because libjpeg-turbo's own
+//! speed needs an assembler at build time.
+
+mod colour;
+mod header;
+mod huffman;
+mod idct;
+mod scan;
+mod upsample;
+
+use super::{Limits, RgbImage};
+use header::{Frame, Quant, Scan, Tables};
+use scan::{Block, Decoder};
+use upsample::{Plane, Upsampler};
+
+/// Whether `bytes` begin as a JPEG file does.
+pub fn recognises(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0xff, 0xd8, 0xff])
+}
+
+/// Decodes a JPEG file.
+pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage, String> {
+    let mut tables = Tables::default();
+    let mut position = 2;
+    let mut image: Option<Image> = None;
+    loop {
+        let marker = next_marker(bytes, &mut position)?;
+        match marker {
+            0xd9 => break,
+            // Markers without a segment.
+            0x01 | 0xd0..=0xd8 => continue,
+            _ => {}
+        }
+        let segment = segment(bytes, &mut position)?;
+        match marker {
+            0xc0..=0xc2 if image.is_some() => return Err("a second image frame".into()),
+            0xc0..=0xc2 => {
+                let frame = Frame::read(segment, marker == 0xc2)?;
+                limits.check(frame.width, frame.height)?;
+                image = Some(Image::new(frame));
+            }
+            0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
+                return Err("lossless, hierarchical or arithmetic JPEG is not supported".into());
+            }
+            0xda => {
+                let image = image.as_mut().ok_or("a scan before the frame header")?;
+                position = image.scan(bytes, position, segment, &tables)?;
+            }
+            _ => tables.read(marker, segment)?,
+        }
+    }
+    image
+        .ok_or("there is no image in the file")?
+        .finish(&tables)
+}
+
+/// Finds the next marker from `position` on, and moves behind it.
+fn next_marker(bytes: &[u8], position: &mut usize) -> Result<u8, String> {
+    let rest = bytes.get(*position..).unwrap_or_default();
+    let is_marker = |w: &[u8]| w[0] == 0xff && w[1] != 0 && w[1] != 0xff;
+    let at = rest
+        .windows(2)
+        .position(is_marker)
+        .ok_or("the file is truncated")?;
+    *position += at + 2;
+    Ok(rest[at + 1])
+}
+
+/// The segment at `position`, without its length.
+fn segment<'a>(bytes: &'a [u8], position: &mut usize) -> Result<&'a [u8], String> {
+    let truncated = || String::from("the file is truncated");
+    let head = bytes.get(*position..*position + 2).ok_or_else(truncated)?;
+    let length = usize::from(u16::from_be_bytes([head[0], head[1]]));
+    if length < 2 {
+        return Err("a segment's length is damaged".into());
+    }
+    let end = *position + length;
+    let segment = bytes.get(*position + 2..end).ok_or_else(truncated)?;
+    *position = end;
+    Ok(segment)
+}
+
+/// The frame while its scans come in.
+struct Image {
+    frame: Frame,
+    planes: Vec<Plane>,
+    /// Coefficients of a progressive frame, per component.
+    coefficients: Vec<Vec<Block>>,
+    /// Bits still missing per component and coefficient; libjpeg's `coef_bits`.
+    missing: Vec<[i8; 64]>,
+    /// The table in force when a component's first scan began.
+    quant: Vec<Option<Quant>>,
+}
+
+impl Image {
+    fn new(frame: Frame) -> Self {
+        let planes = |c: &header::Component| Plane {
+            samples: vec![128; c.padded_x * c.padded_y * 64],
+            stride: c.padded_x * 8,
+        };
+        let blocks = |c: &header::Component| match frame.progressive {
+            true => vec![[0; 64]; c.padded_x * c.padded_y],
+            false => Vec::new(),
+        };
+        Image {
+            planes: frame.components.iter().map(planes).collect(),
+            coefficients: frame.components.iter().map(blocks).collect(),
+            missing: vec![[-1; 64]; frame.components.len()],
+            quant: vec![None; frame.components.len()],
+            frame,
+        }
+    }
+
+    /// Reads the scan whose header is `segment` and whose data begin at `position`; returns where
+    /// to look for the next marker.
+    fn scan(
+        &mut self,
+        bytes: &[u8],
+        position: usize,
+        segment: &[u8],
+        tables: &Tables,
+    ) -> Result<usize, String> {
+        let scan = Scan::read(segment, &self.frame)?;
+        for &(index, ..) in &scan.components {
+            let slot = self.frame.components[index].quant;
+            if self.quant[index].is_none() {
+                self.quant[index] = tables.quant[slot];
+            }
+            for bits in &mut self.missing[index][scan.start..=scan.end] {
+                *bits = scan.low as i8;
+            }
+        }
+        let mut decoder = Decoder::new(bytes, position, &scan, &self.frame, tables)?;
+        if self.frame.progressive {
+            self.progressive(&mut decoder, &scan)?;
+        } else {
+            self.sequential(&mut decoder, &scan)?;
+        }
+        // Leave the marker for the caller: two bytes back where it was met already.
+        let met = decoder.bits.marker.is_some();
+        Ok(decoder.bits.position - if met { 2 } else { 0 })
+    }
+
+    /// MCUs per row and column of the scan, and per component of it the blocks of an MCU.
+    fn layout(&self, scan: &Scan) -> (usize, usize, Vec<(usize, usize)>) {
+        if let [(index, ..)] = scan.components[..] {
+            // A scan of one component has one block per MCU and no padding to whole MCUs.
+            let c = &self.frame.components[index];
+            return (c.blocks_x, c.blocks_y, vec![(1, 1)]);
+        }
+        let blocks = |&(index, ..): &(usize, usize, usize)| {
+            let c = &self.frame.components[index];
+            (c.h, c.v)
+        };
+        let blocks = scan.components.iter().map(blocks).collect();
+        (self.frame.mcus_x, self.frame.mcus_y, blocks)
+    }
+
+    /// A sequential scan completes its components: each row of blocks goes to samples at once.
+    fn sequential(&mut self, decoder: &mut Decoder, scan: &Scan) -> Result<(), String> {
+        let (mcus_x, mcus_y, mcu) = self.layout(scan);
+        let mut rows: Vec<Vec<Block>> = mcu
+            .iter()
+            .map(|&(h, v)| vec![[0; 64]; mcus_x * h * v])
+            .collect();
+        for mcu_y in 0..mcus_y {
+            for mcu_x in 0..mcus_x {
+                decoder.begin_mcu()?;
+                for (slot, (&(h, v), row)) in mcu.iter().zip(&mut rows).enumerate() {
+                    for y in 0..v {
+                        let start = y * mcus_x * h + mcu_x * h;
+                        for block in &mut row[start..start + h] {
+                            decoder.sequential(slot, block);
+                        }
+                    }
+                }
+                decoder.end_mcu()?;
+            }
+            for ((&(h, v), row), &(index, ..)) in mcu.iter().zip(&mut rows).zip(&scan.components) {
+                let quant = self.quant[index].as_ref().ok_or(NO_QUANT)?;
+                let plane = &mut self.planes[index];
+                let lines = plane.samples[mcu_y * v * 8 * plane.stride..]
+                    .chunks_exact_mut(8 * plane.stride);
+                for (blocks, lines) in row.chunks_exact(mcus_x * h).zip(lines) {
+                    idct::row(blocks, quant, lines, plane.stride);
+                }
+                row.fill([0; 64]);
+            }
+        }
+        Ok(())
+    }
+
+    fn progressive(&mut self, decoder: &mut Decoder, scan: &Scan) -> Result<(), String> {
+        let (mcus_x, mcus_y, mcu) = self.layout(scan);
+        for mcu_y in 0..mcus_y {
+            for mcu_x in 0..mcus_x {
+                decoder.begin_mcu()?;
+                for (slot, &(h, v)) in mcu.iter().enumerate() {
+                    let index = scan.components[slot].0;
+                    let stride = self.frame.components[index].padded_x;
+                    for y in 0..v {
+                        let start = (mcu_y * v + y) * stride + mcu_x * h;
+                        for block in &mut self.coefficients[index][start..start + h] {
+                            decoder.progressive(slot, block);
+                        }
+                    }
+                }
+                decoder.end_mcu()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Samples of a progressive frame, then pixels.
+    fn finish(mut self, tables: &Tables) -> Result<RgbImage, String> {
+        for (index, c) in self.frame.components.iter().enumerate() {
+            if self.missing[index][0] < 0 {
+                return Err("a colour component has no data".into());
+            }
+            if !self.frame.progressive {
+                continue;
+            }
+            // libjpeg would guess the missing bits from the blocks around.
+            if self.missing[index].iter().any(|&bits| bits != 0) {
+                return Err("the last scans of a progressive JPEG are missing".into());
+            }
+            let quant = self.quant[index].as_ref().ok_or(NO_QUANT)?;
+            let plane = &mut self.planes[index];
+            let lines = plane.samples.chunks_exact_mut(8 * plane.stride);
+            for (blocks, lines) in self.coefficients[index].chunks_exact(c.padded_x).zip(lines) {
+                idct::row(blocks, quant, lines, plane.stride);
+            }
+        }
+        Ok(self.pixels(tables))
+    }
+
+    /// Upsamples and converts row by row.
+    fn pixels(&self, tables: &Tables) -> RgbImage {
+        let frame = &self.frame;
+        let mut image = RgbImage::black(frame.width, frame.height);
+        let mut rows: Vec<Upsampler> = (frame.components.iter().zip(&self.planes))
+            .map(|(component, plane)| Upsampler::new(frame, component, plane))
+            .collect();
+        let ids: Vec<u8> = frame.components.iter().map(|c| c.id).collect();
+        // libjpeg's guess (`default_decompress_parms`), Adobe's markers included.
+        let rgb = match tables.adobe {
+            _ if tables.jfif => false,
+            Some(transform) => transform == 0,
+            None => ids == *b"RGB",
+        };
+        let ycck = tables.adobe.is_some_and(|transform| transform != 0);
+        let lines = image.data.chunks_exact_mut(frame.width * 3);
+        for (y, line) in lines.enumerate() {
+            match &mut rows[..] {
+                [grey] => {
+                    for (pixel, &value) in line.chunks_exact_mut(3).zip(grey.row(y)) {
+                        pixel.fill(value);
+                    }
+                }
+                [a, b, c] if rgb => {
+                    let channels = a.row(y).iter().zip(b.row(y)).zip(c.row(y));
+                    for (pixel, ((&r, &g), &b)) in line.chunks_exact_mut(3).zip(channels) {
+                        pixel.copy_from_slice(&[r, g, b]);
+                    }
+                }
+                [a, b, c] => colour::ycc_to_rgb(a.row(y), b.row(y), c.row(y), line),
+                [a, b, c, k] => {
+                    colour::cmyk_to_rgb([a.row(y), b.row(y), c.row(y), k.row(y)], ycck, line);
+                }
+                _ => {}
+            }
+        }
+        image
+    }
+}
+
+const NO_QUANT: &str = "a component uses a quantisation table that the file does not define";
