@@ -1,5 +1,6 @@
 //! From files, folders and archives to batches of pixels.
 
+pub mod augment;
 pub mod brace;
 pub mod catalogue;
 pub mod classification;
@@ -13,6 +14,7 @@ pub mod loader;
 pub mod ordered;
 pub mod pixels;
 pub mod resize;
+pub mod rng;
 pub mod segmentation;
 pub mod source;
 pub mod summary;

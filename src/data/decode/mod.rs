@@ -4,9 +4,9 @@
 //! as in Pillow. Colour profiles are not applied.
 
 mod jpeg;
+mod other;
 
 pub use super::image::RgbImage;
-use std::io::Cursor;
 
 /// What a file may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,18 +48,5 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage, String> {
     if jpeg::recognises(bytes) {
         return jpeg::decode(bytes, limits);
     }
-    let reader = image::ImageReader::new(Cursor::new(bytes))
-        .with_guessed_format()
-        .map_err(|e| e.to_string())?;
-    if reader.format().is_none() {
-        return Err("not an image of a known format (JPEG, PNG, WebP, BMP, GIF, TIFF)".into());
-    }
-    let image = reader.decode().map_err(|e| e.to_string())?.to_rgb8();
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    limits.check(width, height)?;
-    Ok(RgbImage {
-        width,
-        height,
-        data: image.into_raw(),
-    })
+    other::decode(bytes, limits)
 }
