@@ -8,6 +8,7 @@ mod hub;
 mod knn;
 mod radio_vit;
 mod report;
+mod segmentation;
 mod segmentation_data;
 mod teachers;
 mod torchscript;

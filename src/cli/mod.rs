@@ -1,5 +1,6 @@
 //! One file per subcommand: flags become the options of a task; no tensor code here.
 
+pub mod ade20k;
 pub mod common;
 pub mod datasets;
 pub mod features;
@@ -41,6 +42,7 @@ pub enum Command {
     Features(features::FeaturesArgs),
     Fetch(fetch::FetchArgs),
     Verify(verify::VerifyArgs),
+    Ade20k(Box<ade20k::Ade20kArgs>),
 }
 
 /// How a command that did its work ended.
@@ -63,6 +65,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Features(args) => features::run(&args),
         Command::Fetch(args) => fetch::run(&args, progress),
         Command::Verify(args) => verify::run(&args),
+        Command::Ade20k(args) => ade20k::run(&args, progress),
     }
 }
 

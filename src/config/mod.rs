@@ -2,6 +2,7 @@
 
 pub mod datasets;
 pub mod latency;
+pub mod probe;
 mod toml_file;
 
 pub use datasets::{DatasetConfig, SplitConfig, Task};

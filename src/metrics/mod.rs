@@ -3,4 +3,5 @@
 pub mod accuracy;
 pub mod bootstrap;
 pub mod latency;
+pub mod segmentation;
 pub mod vote;

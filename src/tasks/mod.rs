@@ -5,4 +5,5 @@ pub mod extract;
 pub mod features;
 pub mod knn;
 pub mod latency;
+pub mod segmentation;
 pub mod verify;

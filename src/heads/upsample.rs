@@ -1,0 +1,86 @@
+//! Enlarging a map of logits: bilinear, `align_corners=False`, without antialias.
+
+use tch::{Kind, Tensor};
+
+/// Elements of one band of enlarged logits (64 MiB in fp32).
+const BAND: i64 = 1 << 24;
+
+/// [B,C,h,w] -> [B,C,height,width] (`F.interpolate(mode="bilinear", align_corners=False)`).
+pub fn bilinear(x: &Tensor, height: i64, width: i64) -> Tensor {
+    x.upsample_bilinear2d([height, width], false, None, None)
+}
+
+/// The class of the largest logit at every pixel of the enlarged map, the first on ties:
+/// [C,h,w] -> uint8 [height,width]. Bands of rows bound the memory: the enlarged map of a
+/// 3000 x 2000 image and 150 classes would take 3.6 GB.
+pub fn argmax(logits: &Tensor, height: i64, width: i64) -> Tensor {
+    let (classes, rows, _) = logits.size3().unwrap_or_default();
+    let device = logits.device();
+    // Columns first: [C, h, width].
+    let wide = bilinear(&logits.unsqueeze(0), rows, width).squeeze_dim(0);
+    let (upper, lower, weight) = taps(rows, height);
+    let band = (BAND / (classes * width).max(1)).clamp(1, height);
+    let bands: Vec<Tensor> = (0..height)
+        .step_by(band as usize)
+        .map(|start| {
+            let len = band.min(height - start);
+            let take = |t: &Tensor| t.narrow(0, start, len).to_device(device);
+            let top = wide.index_select(1, &take(&upper));
+            let bottom = wide.index_select(1, &take(&lower));
+            let weight = take(&weight).view([1, len, 1]);
+            let enlarged = top.lerp_tensor(&bottom, &weight);
+            enlarged.argmax(0, false).to_kind(Kind::Uint8)
+        })
+        .collect();
+    Tensor::cat(&bands, 0)
+}
+
+/// Per output row the two input rows and the weight of the second, as libtorch computes them
+/// (`area_pixel_compute_source_index` in fp32).
+fn taps(input: i64, output: i64) -> (Tensor, Tensor, Tensor) {
+    let scale = input as f32 / output as f32;
+    let (mut upper, mut lower, mut weight) = (Vec::new(), Vec::new(), Vec::new());
+    for o in 0..output {
+        let at = (scale * (o as f32 + 0.5) - 0.5).max(0.0);
+        let first = (at as i64).min(input - 1);
+        upper.push(first);
+        lower.push((first + 1).min(input - 1));
+        weight.push((at - first as f32).clamp(0.0, 1.0));
+    }
+    (
+        Tensor::from_slice(&upper),
+        Tensor::from_slice(&lower),
+        Tensor::from_slice(&weight),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    #[test]
+    fn bands_give_what_the_whole_map_gives() {
+        tch::manual_seed(7);
+        for (h, w, height, width) in [(9, 9, 64, 80), (5, 7, 5, 7), (16, 12, 9, 40)] {
+            let logits = Tensor::randn([3, h, w], (Kind::Float, Device::Cpu));
+            let whole = bilinear(&logits.unsqueeze(0), height, width)
+                .squeeze_dim(0)
+                .argmax(0, false)
+                .to_kind(Kind::Uint8);
+            let banded = argmax(&logits, height, width);
+            let differ = banded.ne_tensor(&whole).sum(Kind::Int64).int64_value(&[]);
+            assert_eq!(differ, 0, "{h}x{w} to {height}x{width}");
+        }
+    }
+
+    #[test]
+    fn wide_maps_are_cut_into_bands() {
+        // 255 classes x 8192 columns: more than one band of rows.
+        let logits = Tensor::randn([255, 2, 2], (Kind::Float, Device::Cpu));
+        let classes = argmax(&logits, 20, 8192);
+        assert_eq!(classes.size(), [20, 8192]);
+        let corner = logits.select(1, 1).select(1, 1).argmax(0, false);
+        assert_eq!(classes.int64_value(&[19, 8191]), corner.int64_value(&[]));
+    }
+}

@@ -1,0 +1,213 @@
+//! Files beside the record: tables of classes, the head, and pictures of predictions.
+
+use super::font;
+use super::probe;
+use crate::data::Source;
+use crate::data::decode::{Limits, decode};
+use crate::data::segmentation::{IGNORE, LabelMap, LabelRule, PairSet};
+use crate::heads::LinearSegHead;
+use crate::metrics::segmentation::Confusion;
+use crate::report::record::write_atomically;
+use crate::{Error, Result};
+use std::collections::HashMap;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+
+/// Side of a legend's colour field, and the distance of its lines, in pixels.
+const FIELD: u32 = 9;
+const LINE: u32 = 12;
+/// Width of a legend column.
+const COLUMN: u32 = 160;
+/// Share of the class colour over the image.
+const OPACITY: f32 = 0.6;
+
+/// Where predictions are drawn.
+pub struct Predictions {
+    pub folder: PathBuf,
+}
+
+/// `class,value,iou,accuracy,labelled,predicted`, in class order; empty where undefined.
+pub fn write_classes(path: &Path, rule: &LabelRule, confusion: &Confusion) -> Result<()> {
+    let failed = |e: csv::Error| Error::file(path, e);
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    csv.write_record(["class", "value", "iou", "accuracy", "labelled", "predicted"])
+        .map_err(failed)?;
+    let iou = confusion.score().iou;
+    for (c, class) in rule.classes.iter().enumerate() {
+        let labelled: u64 = (0..confusion.classes())
+            .map(|p| confusion.count(c, p))
+            .sum();
+        let predicted: u64 = (0..confusion.classes())
+            .map(|l| confusion.count(l, c))
+            .sum();
+        let percent = |share: f64| format!("{:.4}", 100.0 * share);
+        let accuracy = match labelled {
+            0 => String::new(),
+            n => percent(confusion.count(c, c) as f64 / n as f64),
+        };
+        csv.write_record([
+            class.name.clone(),
+            class.value.to_string(),
+            iou[c].map_or(String::new(), percent),
+            accuracy,
+            labelled.to_string(),
+            predicted.to_string(),
+        ])
+        .map_err(failed)?;
+    }
+    finish(path, csv)
+}
+
+/// Pixels by labelled class (rows) and predicted class (columns).
+pub fn write_confusion(path: &Path, rule: &LabelRule, confusion: &Confusion) -> Result<()> {
+    let failed = |e: csv::Error| Error::file(path, e);
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    let names = rule.classes.iter().map(|c| c.name.clone());
+    csv.write_record(std::iter::once("label \\ prediction".to_string()).chain(names))
+        .map_err(failed)?;
+    for (label, class) in rule.classes.iter().enumerate() {
+        let counts = (0..confusion.classes()).map(|p| confusion.count(label, p).to_string());
+        csv.write_record(std::iter::once(class.name.clone()).chain(counts))
+            .map_err(failed)?;
+    }
+    finish(path, csv)
+}
+
+fn finish(path: &Path, csv: csv::Writer<Vec<u8>>) -> Result<()> {
+    let bytes = csv.into_inner().map_err(|e| Error::file(path, e.error()))?;
+    write_atomically(path, &bytes)
+}
+
+/// The head's tensors, with what it was trained on in the metadata.
+pub fn write_head(
+    path: &Path,
+    head: &LinearSegHead,
+    metadata: HashMap<String, String>,
+) -> Result<()> {
+    probe::write(path, &head.tensors(), metadata)
+}
+
+impl Predictions {
+    /// Writes `KEY.png` (mask values, as the data set's own masks) and `KEY.overlay.png` (image,
+    /// labels and prediction side by side, with a legend).
+    pub fn save(
+        &self,
+        set: &PairSet,
+        index: usize,
+        labels: &LabelMap,
+        prediction: &[u8],
+    ) -> Result<()> {
+        let key = set.key(index);
+        let key = key.rsplit_once('.').map_or(key, |(stem, _)| stem);
+        let path = |ending: &str| self.folder.join(format!("{key}.{ending}"));
+        let rule = set.rule();
+        let (width, height) = (labels.width as u32, labels.height as u32);
+        let values: Vec<u16> = prediction
+            .iter()
+            .map(|&p| rule.classes.get(usize::from(p)).map_or(0, |c| c.value))
+            .collect();
+        let mask = path("png");
+        let bytes = match values.iter().all(|&v| v < 256) {
+            true => {
+                let values: Vec<u8> = values.iter().map(|&v| v as u8).collect();
+                encode(&values, width, height, image::ExtendedColorType::L8)
+            }
+            false => {
+                let values: Vec<u8> = values.iter().flat_map(|v| v.to_ne_bytes()).collect();
+                encode(&values, width, height, image::ExtendedColorType::L16)
+            }
+        };
+        write_atomically(&mask, &bytes.map_err(|e| Error::file(&mask, e))?)?;
+        let photo = decode(&set.read(index)?.bytes, &Limits::default())
+            .map_err(|reason| Error::file(set.image_path(index), reason))?;
+        let picture = overlay(&photo.data, labels, prediction, rule);
+        let path = path("overlay.png");
+        let (w, h) = picture.dimensions();
+        let bytes = encode(picture.as_raw(), w, h, image::ExtendedColorType::Rgb8);
+        write_atomically(&path, &bytes.map_err(|e| Error::file(&path, e))?)
+    }
+}
+
+fn encode(
+    data: &[u8],
+    width: u32,
+    height: u32,
+    color: image::ExtendedColorType,
+) -> image::ImageResult<Vec<u8>> {
+    use image::ImageEncoder;
+    let mut bytes = Cursor::new(Vec::new());
+    image::codecs::png::PngEncoder::new(&mut bytes).write_image(data, width, height, color)?;
+    Ok(bytes.into_inner())
+}
+
+/// The image, its labels and the prediction in a row; below, the classes that occur.
+fn overlay(
+    photo: &[u8],
+    labels: &LabelMap,
+    prediction: &[u8],
+    rule: &LabelRule,
+) -> image::RgbImage {
+    let (width, height) = (labels.width as u32, labels.height as u32);
+    let mut present: Vec<u8> = labels.labels.iter().chain(prediction).copied().collect();
+    present.sort_unstable();
+    present.dedup();
+    present.retain(|&label| label != IGNORE);
+    let columns = (3 * width / COLUMN).max(1);
+    let lines = (present.len() as u32).div_ceil(columns);
+    let mut picture = image::RgbImage::from_pixel(
+        (3 * width).max(COLUMN),
+        height + LINE * lines + 4,
+        image::Rgb([255, 255, 255]),
+    );
+    for (i, (pixel, (&label, &predicted))) in photo
+        .chunks_exact(3)
+        .zip(labels.labels.iter().zip(prediction))
+        .enumerate()
+    {
+        let (x, y) = (i as u32 % width, i as u32 / width);
+        let pixel = [pixel[0], pixel[1], pixel[2]];
+        picture.put_pixel(x, y, image::Rgb(pixel));
+        picture.put_pixel(width + x, y, image::Rgb(mix(pixel, label)));
+        picture.put_pixel(2 * width + x, y, image::Rgb(mix(pixel, predicted)));
+    }
+    for (i, &label) in present.iter().enumerate() {
+        let (x, y) = (
+            i as u32 % columns * COLUMN + 3,
+            height + 4 + i as u32 / columns * LINE,
+        );
+        for field in 0..FIELD * FIELD {
+            let (dx, dy) = (field % FIELD, field / FIELD);
+            if x + dx < picture.width() {
+                picture.put_pixel(x + dx, y + dy, image::Rgb(colour(label)));
+            }
+        }
+        let name = &rule.classes[usize::from(label)].name;
+        font::draw(&mut picture, x + FIELD + 3, y + 1, name);
+    }
+    picture
+}
+
+/// The class's colour over the image; ignored pixels stay as they are.
+fn mix(pixel: [u8; 3], label: u8) -> [u8; 3] {
+    if label == IGNORE {
+        return pixel;
+    }
+    let colour = colour(label);
+    std::array::from_fn(|i| {
+        (f32::from(pixel[i]) * (1.0 - OPACITY) + f32::from(colour[i]) * OPACITY) as u8
+    })
+}
+
+/// PASCAL VOC's colour map: the bits of the class number, spread over the channels. Shifted by
+/// one, because its first colour is black.
+fn colour(label: u8) -> [u8; 3] {
+    let mut bits = u32::from(label) + 1;
+    let mut colour = [0u8; 3];
+    for shift in (0..8).rev() {
+        for (channel, value) in colour.iter_mut().enumerate() {
+            *value |= ((bits >> channel & 1) << shift) as u8;
+        }
+        bits >>= 3;
+    }
+    colour
+}

@@ -1,0 +1,118 @@
+//! A head in training: one object that takes batches, and a state on disk that it goes on from.
+
+use super::recipe::Recipe;
+use crate::heads::linear_seg::StepLoss;
+use crate::heads::{AdamW, LinearSegHead};
+use crate::weights::safetensors;
+use crate::{Error, Result};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use tch::{Device, Tensor};
+
+/// Where a probe's state is kept, and what the state must be of.
+pub struct StateFile {
+    pub path: PathBuf,
+    /// Hash of everything that decides the weights.
+    pub identity: String,
+}
+
+pub struct Probe {
+    pub head: LinearSegHead,
+    optimiser: AdamW,
+    /// Iterations done.
+    pub iteration: u64,
+}
+
+impl Probe {
+    /// A fresh head drawn from `seed`, and libtorch's generator left just behind the draw.
+    pub fn new(
+        recipe: &Recipe,
+        seed: u64,
+        channels: i64,
+        classes: i64,
+        device: Device,
+    ) -> Result<Self> {
+        tch::manual_seed(seed as i64);
+        let head = LinearSegHead::new(channels, classes, device)?;
+        let optimiser = AdamW::new(recipe.optimiser(), &head.parameters());
+        Ok(Probe {
+            head,
+            optimiser,
+            iteration: 0,
+        })
+    }
+
+    /// One iteration: `features` [B,C,h,w] fp32, `labels` uint8 [B,H,W].
+    pub fn step(
+        &mut self,
+        recipe: &Recipe,
+        features: &Tensor,
+        labels: &Tensor,
+    ) -> Result<StepLoss> {
+        let lr = recipe.lr * recipe.schedule().factor(self.iteration);
+        let seen = crate::runtime::guard(|| {
+            let seen = self.head.accumulate(features, labels)?;
+            self.optimiser.step(&self.head.parameters(), lr);
+            Ok(seen)
+        })?;
+        self.iteration += 1;
+        if !seen.loss.is_finite() {
+            return Err(Error::model(format!(
+                "the loss is {} at iteration {}: the features are not finite, or the learning rate is too high",
+                seen.loss, self.iteration
+            )));
+        }
+        Ok(seen)
+    }
+
+    /// Takes up the saved state, if there is one of this very run; else leaves the fresh head.
+    pub fn resume(&mut self, state: &StateFile, device: Device) -> Result<()> {
+        if !state.path.is_file() {
+            return Ok(());
+        }
+        let (tensors, metadata) = safetensors::open(&state.path)?;
+        if metadata.get("identity") != Some(&state.identity) {
+            return Ok(());
+        }
+        let read = |name: &str| -> Result<Tensor> {
+            let tensor = tensors.get(name).ok_or_else(|| {
+                Error::file(
+                    &state.path,
+                    format!("has no `{name}`; delete it to start over"),
+                )
+            })?;
+            tensor.read(device, tensor.kind)
+        };
+        let iteration = metadata.get("iteration").and_then(|text| text.parse().ok());
+        self.iteration = iteration.ok_or_else(|| {
+            Error::file(
+                &state.path,
+                "does not say its iteration; delete it to start over",
+            )
+        })?;
+        self.head = LinearSegHead::from_tensors(read, device)?;
+        self.optimiser.restore(self.iteration, read)?;
+        Ok(())
+    }
+
+    /// Saves everything that the next iterations depend on.
+    pub fn save(&self, state: &StateFile) -> Result<()> {
+        let metadata = HashMap::from([
+            ("identity".to_string(), state.identity.clone()),
+            ("iteration".to_string(), self.iteration.to_string()),
+        ]);
+        let mut tensors = self.head.tensors();
+        tensors.extend(self.optimiser.state());
+        write(&state.path, &tensors, metadata)
+    }
+}
+
+/// Writes named tensors atomically.
+pub fn write(
+    path: &Path,
+    tensors: &[(String, Tensor)],
+    metadata: HashMap<String, String>,
+) -> Result<()> {
+    let tensors = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
+    safetensors::write(path, tensors, metadata)
+}

@@ -1,0 +1,222 @@
+//! The linear probe end to end: the miniature world's expected figures, exact resume, outputs.
+
+use crate::common::{fails, radio_eval, stdout};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+fn probe(home: &Path, out: &str, args: &[&str]) -> Command {
+    let mut command = radio_eval(home);
+    command
+        .args([
+            "ade20k",
+            "--model",
+            "mini-dino",
+            "--data",
+            "ade-mini",
+            "--json",
+            "--device",
+            "cpu",
+        ])
+        .args(["--out".as_ref(), home.join(out).as_os_str()])
+        .args(args);
+    command
+}
+
+fn record(command: &mut Command) -> Value {
+    let records: Value = serde_json::from_str(&stdout(command)).unwrap();
+    records[0].clone()
+}
+
+fn miou(record: &Value) -> f64 {
+    record["metrics"]["miou"]["value"].as_f64().unwrap()
+}
+
+/// Every tensor of a trained head.
+fn head(home: &Path, out: &str) -> Vec<u8> {
+    fs::read(
+        home.join(out)
+            .join("segmentation__mini-dino.head.safetensors"),
+    )
+    .unwrap()
+}
+
+/// The bytes behind the header, which names the command's recipe.
+fn tensors(file: &[u8]) -> &[u8] {
+    let header = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    &file[8 + header..]
+}
+
+#[test]
+fn first_seed_of_the_miniature_world() {
+    let home = tempfile::tempdir().unwrap();
+    let one = record(&mut probe(
+        home.path(),
+        "run",
+        &["--preset", "mini", "--seeds", "0"],
+    ));
+    // mini/expected.json: teachers.mini-dino.ade_linear.miou_seeds[0]
+    assert!((miou(&one) - 72.167_348).abs() < 0.05, "{}", miou(&one));
+    assert_eq!(one["metrics"]["miou"]["n"], 80);
+    assert_eq!(one["options"]["iterations"], 400);
+    assert_eq!(one["data"][0]["samples"], 300);
+
+    // The trained head alone gives the same figures, and draws what it predicts.
+    let file = home
+        .path()
+        .join("run/segmentation__mini-dino.head.safetensors");
+    let pictures = home.path().join("pictures");
+    let args = ["--preset", "mini", "--head", file.to_str().unwrap()];
+    let mut again = probe(home.path(), "again", &args);
+    again.arg("--save-predictions").arg(&pictures);
+    assert_eq!(miou(&record(&mut again)), miou(&one));
+    let mask = image::open(pictures.join("images/validation/ADE_val_00000001.png")).unwrap();
+    let classes = mask.into_luma8();
+    assert!(classes.iter().all(|&v| (1..=11).contains(&v)));
+    let overlay = image::open(pictures.join("images/validation/ADE_val_00000001.overlay.png"));
+    assert!(overlay.unwrap().width() >= 3 * classes.width());
+
+    let table = fs::read_to_string(home.path().join("run/segmentation__mini-dino.classes.csv"));
+    let table = table.unwrap();
+    assert_eq!(table.lines().count(), 12);
+    assert!(table.starts_with("class,value,iou,"), "{table}");
+    assert!(
+        table.contains("\nsky,1,8") || table.contains("\nsky,1,9"),
+        "{table}"
+    );
+    let matrix = fs::read_to_string(
+        home.path()
+            .join("run/segmentation__mini-dino.confusion.csv"),
+    );
+    assert_eq!(matrix.unwrap().lines().count(), 12);
+}
+
+/// Kills the run once its state file is there, and starts it again.
+fn killed_and_resumed(home: &Path, args: &[&str]) -> Vec<u8> {
+    let mut child = probe(home, "killed", args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let states = home.join("cache/segmentation");
+    let deadline = Instant::now() + Duration::from_secs(300);
+    let saved = || {
+        fs::read_dir(&states).is_ok_and(|mut files| {
+            files.any(|f| f.is_ok_and(|f| f.path().extension().is_some_and(|e| e == "safetensors")))
+        })
+    };
+    while !saved() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(saved(), "no state was saved");
+    assert!(
+        !home.join("killed/segmentation__mini-dino.json").exists(),
+        "the run had ended already"
+    );
+    stdout(&mut probe(home, "killed", args));
+    head(home, "killed")
+}
+
+#[test]
+fn killed_and_resumed_gives_the_same_head() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let args = [
+        "--preset",
+        "mini",
+        "--seeds",
+        "3",
+        "--iterations",
+        "120",
+        "--checkpoint-every",
+        "5",
+    ];
+    stdout(&mut probe(one.path(), "whole", &args));
+    assert_eq!(
+        tensors(&killed_and_resumed(two.path(), &args)),
+        tensors(&head(one.path(), "whole"))
+    );
+}
+
+#[test]
+fn augmented_training_resumes_exactly_too() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let args = [
+        "--preset",
+        "repo-head",
+        "--iterations",
+        "12",
+        "--batch-size",
+        "2",
+        "--resolution",
+        "84",
+        "--scale",
+        "400",
+        "100",
+        "--test-scale",
+        "400",
+        "100",
+        "--warmup",
+        "3",
+        "--checkpoint-every",
+        "2",
+        "--skip-check",
+    ];
+    let whole = record(&mut probe(one.path(), "whole", &args));
+    assert_eq!(whole["options"]["inference"], "whole");
+    assert!(miou(&whole) > 0.0);
+    assert_eq!(
+        tensors(&killed_and_resumed(two.path(), &args)),
+        tensors(&head(one.path(), "whole"))
+    );
+    // The head works in windows as well.
+    let file = one
+        .path()
+        .join("whole/segmentation__mini-dino.head.safetensors");
+    let mut slide = probe(one.path(), "slide", &args);
+    slide
+        .args(["--inference", "slide", "--stride", "56", "--head"])
+        .arg(&file);
+    let slide = record(&mut slide);
+    assert!(
+        (miou(&slide) - miou(&whole)).abs() < 5.0,
+        "{} {}",
+        miou(&slide),
+        miou(&whole)
+    );
+}
+
+#[test]
+fn wrong_use_is_told() {
+    let home = tempfile::tempdir().unwrap();
+    let message = fails(
+        &mut probe(
+            home.path(),
+            "x",
+            &["--preset", "mini", "--resolution", "130"],
+        ),
+        2,
+    );
+    assert!(
+        message.contains("nearest resolution is 126x126"),
+        "{message}"
+    );
+    let recipe = home.path().join("recipe.toml");
+    fs::write(&recipe, "iterations = 10\nlearning_rate = 1\n").unwrap();
+    let message = fails(probe(home.path(), "x", &["--recipe"]).arg(&recipe), 2);
+    assert!(
+        message.contains("unknown field `learning_rate`"),
+        "{message}"
+    );
+    fs::write(&recipe, "iterations = \n").unwrap();
+    let message = fails(probe(home.path(), "x", &["--recipe"]).arg(&recipe), 1);
+    assert!(message.contains("recipe.toml: line 1"), "{message}");
+    let message = fails(
+        &mut probe(home.path(), "x", &["--preset", "mini", "--adaptor", "clip"]),
+        2,
+    );
+    assert!(message.contains("has no adaptor `clip`"), "{message}");
+}
