@@ -72,6 +72,10 @@ pub static ARCHITECTURES: &[&dyn Architecture] = &[
     &super::clip::ClipArchitecture,
     &super::torchscript::TorchScript,
     &super::radio::RadioArchitecture,
+    &super::sam::SamArchitecture,
+    &super::siglip::SiglipArchitecture,
+    &super::dinov3::DinoV3Architecture,
+    &super::internvit::InternVitArchitecture,
 ];
 
 /// Builds whatever network `checkpoint` holds.

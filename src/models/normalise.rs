@@ -60,7 +60,11 @@ pub fn mean_std(checkpoint: &Checkpoint, default: MeanStd) -> MeanStd {
         .unwrap_or(Value::Null);
     let own =
         |holder: &Value, mean: &str, std: &str| Some((three(&holder[mean])?, three(&holder[std])?));
+    // segment-anything's are for 0..255.
+    let bytes = own(config, "pixel_mean", "pixel_std")
+        .map(|(mean, std)| (mean.map(|v| v / 255.0), std.map(|v| v / 255.0)));
     own(&config["preprocess_cfg"], "mean", "std")
+        .or(bytes)
         .or_else(|| own(&config["pretrained_cfg"], "mean", "std"))
         .or_else(|| own(config, "mean", "std"))
         .or_else(|| own(&beside, "image_mean", "image_std"))

@@ -110,6 +110,11 @@ impl Params<'_> {
         self.store.checkpoint.has(&self.key(name))
     }
 
+    /// The stored shape, where a size follows from the file; `None` for random weights.
+    pub fn shape(&self, name: &str) -> Option<&[i64]> {
+        self.store.checkpoint.shape(&self.key(name))
+    }
+
     /// A parameter of exactly that shape, in the run's precision.
     pub fn get(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
         let tensor = self.read(name, shape, self.store.kind)?;

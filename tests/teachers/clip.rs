@@ -59,6 +59,9 @@ fn both_layouts_equal_the_official_code() {
             // Each layout resizes positions by its own rule.
             for size in ["84x56", "42x70"] {
                 let name = |n: &str| format!("resized{size}.{n}");
+                if !golden.has(&name("image")) {
+                    continue;
+                }
                 let image = golden.pixels(&name("image"), CLIP);
                 let out = run(network.as_ref(), &image, &["clip"]);
                 if *layout == "openclip" {

@@ -2,6 +2,9 @@
 
 mod clip;
 mod dinov2;
+mod dinov3;
+mod sam;
+mod siglip;
 
 use radio_eval::Result;
 use radio_eval::models::architecture::build;

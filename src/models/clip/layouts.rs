@@ -43,7 +43,8 @@ const OPEN_CLIP: Table = &[
     ("head.weight", Transposed("proj")),
 ];
 
-const TRANSFORMERS: Table = &[
+/// transformers names the image towers of CLIP and SigLIP alike.
+pub const TRANSFORMERS: Table = &[
     ("cls_token", Named("embeddings.class_embedding")),
     ("patch_embed.proj", Named("embeddings.patch_embedding")),
     ("pos_embed", Named("embeddings.position_embedding.weight")),
@@ -66,6 +67,19 @@ const TRANSFORMERS: Table = &[
     ("blocks.*.mlp.fc1", Named("encoder.layers.*.mlp.fc1")),
     ("blocks.*.mlp.fc2", Named("encoder.layers.*.mlp.fc2")),
     ("norm", Named("post_layernorm")),
+    // SigLIP's attention pool.
+    ("attn_pool.latent", Named("head.probe")),
+    (
+        "attn_pool.in_proj.weight",
+        Named("head.attention.in_proj_weight"),
+    ),
+    (
+        "attn_pool.in_proj.bias",
+        Named("head.attention.in_proj_bias"),
+    ),
+    ("attn_pool.proj", Named("head.attention.out_proj")),
+    ("attn_pool.norm", Named("head.layernorm")),
+    ("attn_pool.mlp", Named("head.mlp")),
 ];
 
 const PROJECTION: Table = &[("head", Named("visual_projection"))];

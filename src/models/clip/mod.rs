@@ -10,7 +10,7 @@
 mod config;
 mod layouts;
 
-pub use layouts::is_beside_image_tower;
+pub use layouts::{TRANSFORMERS, is_beside_image_tower};
 
 use super::layers::{LayerNorm, Linear};
 use super::normalise::{self, Normalise};

@@ -45,11 +45,15 @@ pub struct ZooEntry {
 /// Every entry, one table per family; a family is one file beside this one and one line here.
 pub fn entries() -> impl Iterator<Item = &'static ZooEntry> {
     const TABLES: &[&[ZooEntry]] = &[
-        teachers::CLIP,
-        teachers::DINOV2,
-        mini::TABLE,
-        eradio::TABLE,
         radio::TABLE,
+        eradio::TABLE,
+        teachers::CLIP,
+        teachers::SIGLIP,
+        teachers::DINOV2,
+        teachers::DINOV3,
+        teachers::SAM,
+        teachers::INTERNVIT,
+        mini::TABLE,
     ];
     TABLES.iter().flat_map(|table| table.iter())
 }

@@ -1,0 +1,321 @@
+//! InternViT-6B, 224 px and 448 px (Chen et al., arXiv 2312.14238), and its smaller relatives.
+//!
+//! `radio-eval features --model internvit-6b-224 --weights InternViT-6B-224px ...`
+//!
+//! Summary = token 0 of the last block, spatial = the others; there is no final norm. Against the
+//! other teachers: RMS norms, queries and keys normalised over all heads together, no bias on
+//! qkv. The 448 px model lacks the last three blocks, so blocks are counted in the file.
+
+use super::facts::{check_heads, float, int, known};
+use super::layers::{Activation, LayerNorm, Linear, Mlp, attention};
+use super::normalise::{self, Normalise};
+use super::positions::{Keep, Positions, Resample, isqrt};
+use super::vit::{self, PatchEmbed};
+use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features};
+use crate::Result;
+use crate::weights::{Checkpoint, Layout, ParamStore, Params};
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
+use tch::{Kind, Tensor};
+
+pub struct InternVitArchitecture;
+
+fn find(checkpoint: &Checkpoint) -> Option<Layout> {
+    let prefix = ["", "vision_model."].into_iter().find(|prefix| {
+        checkpoint.has(&format!("{prefix}embeddings.class_embedding"))
+            && checkpoint.has(&format!("{prefix}encoder.layers.0.attn.qkv.weight"))
+    })?;
+    Some(Layout::new(prefix, &[]))
+}
+
+impl Architecture for InternVitArchitecture {
+    fn name(&self) -> &'static str {
+        "internvit"
+    }
+
+    fn recognises(&self, checkpoint: &Checkpoint) -> bool {
+        match checkpoint.tensors() {
+            Some(_) => find(checkpoint).is_some(),
+            None => checkpoint.config["model_type"]
+                .as_str()
+                .is_some_and(|name| name.starts_with("intern_vit")),
+        }
+    }
+
+    fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
+        let layout = find(checkpoint).unwrap_or_else(|| Layout::new("", &[]));
+        let checkpoint = layout.apply(checkpoint)?;
+        let config = Config::read(&checkpoint)?;
+        InternVit::new(&checkpoint, &config, options)
+            .map(|model| Box::new(model) as Box<dyn Backbone>)
+            .map_err(|e| layout.explain(e))
+    }
+}
+
+struct Config {
+    width: i64,
+    depth: i64,
+    heads: i64,
+    hidden: i64,
+    patch: i64,
+    /// M
+    side: i64,
+    eps: f64,
+    rms_norm: bool,
+    qkv_bias: bool,
+    qk_normalization: bool,
+}
+
+impl Config {
+    fn read(checkpoint: &Checkpoint) -> Result<Self> {
+        // InternVL's own files hold the image tower's config one level down.
+        let whole = &checkpoint.config;
+        let vision = &whole["vision_config"];
+        let v = if vision.is_object() { vision } else { whole };
+        let dim = |name: &str, axis: usize| checkpoint.shape(name)?.get(axis).copied();
+        let first = |name: &str| format!("encoder.layers.0.{name}");
+        let patch_weight = "embeddings.patch_embedding.weight";
+
+        let width = int(v, &["hidden_size"]).or_else(|| dim(patch_weight, 0));
+        let width = known(checkpoint, "width", width)?;
+        // 128 channels per head in the 6B, 64 in the 300M.
+        let by_width = width / if width >= 3200 { 128 } else { 64 };
+        let heads = int(v, &["num_attention_heads"]).or(Some(by_width));
+        let heads = known(checkpoint, "number of heads", heads)?;
+        check_heads(checkpoint, width, heads)?;
+        let patch = int(v, &["patch_size"]).or_else(|| dim(patch_weight, 3));
+        let patch = known(checkpoint, "patch size", patch)?;
+        let in_file = checkpoint.tensors().is_some();
+        let depth = if in_file {
+            Some(checkpoint.count("encoder.layers.", ".norm1.weight") as i64)
+        } else {
+            int(v, &["num_hidden_layers"])
+        };
+        let depth = known(checkpoint, "number of blocks", depth)?;
+        let hidden = int(v, &["intermediate_size"]).or_else(|| dim(&first("mlp.fc1.weight"), 0));
+        let hidden = known(checkpoint, "MLP width", hidden)?;
+        let rows = dim("embeddings.position_embedding", 1).map(|rows| rows - 1);
+        let image = int(v, &["image_size"]).unwrap_or(224);
+        let flag = |name: &str, tensor: &str| {
+            let said = v[name].as_bool();
+            said.unwrap_or_else(|| in_file && checkpoint.has(&first(tensor)))
+        };
+        Ok(Config {
+            width,
+            depth,
+            heads,
+            hidden,
+            patch,
+            side: rows.map_or(image / patch, isqrt).max(1),
+            eps: float(v, &["layer_norm_eps"]).unwrap_or(1e-6),
+            rms_norm: match v["norm_type"].as_str() {
+                Some(name) => name == "rms_norm",
+                None => !checkpoint.has(&first("norm1.bias")),
+            },
+            qkv_bias: flag("qkv_bias", "attn.qkv.bias"),
+            qk_normalization: flag("qk_normalization", "attn.q_norm.weight"),
+        })
+    }
+}
+
+/// y = w · (x · rsqrt(mean(x²) + eps)), statistics in fp32, cast back before the weight.
+struct RmsNorm {
+    weight: Tensor,
+    eps: f64,
+}
+
+impl RmsNorm {
+    fn new(p: Params, dim: i64, eps: f64) -> Result<Self> {
+        let weight = p.get("weight", &[dim])?;
+        Ok(RmsNorm { weight, eps })
+    }
+
+    fn forward(&self, x: &Tensor) -> Tensor {
+        let kind = x.kind();
+        let x = x.to_kind(Kind::Float);
+        let mean = x.square().mean_dim(-1, true, None);
+        &self.weight * (x * (mean + self.eps).rsqrt()).to_kind(kind)
+    }
+}
+
+enum Norm {
+    Rms(RmsNorm),
+    Layer(LayerNorm),
+}
+
+impl Norm {
+    fn new(p: Params, config: &Config) -> Result<Self> {
+        Ok(if config.rms_norm {
+            Norm::Rms(RmsNorm::new(p, config.width, config.eps)?)
+        } else {
+            Norm::Layer(LayerNorm::new(p, config.width, config.eps)?)
+        })
+    }
+
+    fn forward(&self, x: &Tensor) -> Tensor {
+        match self {
+            Norm::Rms(norm) => norm.forward(x),
+            Norm::Layer(norm) => norm.forward(x),
+        }
+    }
+}
+
+struct Attention {
+    qkv: Linear,
+    /// Over all heads together.
+    qk_norm: Option<(RmsNorm, RmsNorm)>,
+    proj: Linear,
+    heads: i64,
+}
+
+impl Attention {
+    fn new(p: &Params, config: &Config) -> Result<Self> {
+        let (width, eps) = (config.width, config.eps);
+        let qk_norm = || -> Result<(RmsNorm, RmsNorm)> {
+            Ok((
+                RmsNorm::new(p.pp("q_norm"), width, eps)?,
+                RmsNorm::new(p.pp("k_norm"), width, eps)?,
+            ))
+        };
+        Ok(Attention {
+            qkv: Linear::new(p.pp("qkv"), width, 3 * width, config.qkv_bias)?,
+            qk_norm: config.qk_normalization.then(qk_norm).transpose()?,
+            proj: Linear::new(p.pp("proj"), width, width, true)?,
+            heads: config.heads,
+        })
+    }
+
+    /// x: [B, N, C]
+    fn forward(&self, x: &Tensor) -> Tensor {
+        let size = x.size();
+        let (b, n, c) = (size[0], size[1], size[2]);
+        let qkv = self.qkv.forward(x).chunk(3, -1);
+        let split = |x: &Tensor| {
+            x.reshape([b, n, self.heads, c / self.heads])
+                .transpose(1, 2)
+        };
+        let (q, k) = match &self.qk_norm {
+            Some((q_norm, k_norm)) => (q_norm.forward(&qkv[0]), k_norm.forward(&qkv[1])),
+            None => (qkv[0].shallow_clone(), qkv[1].shallow_clone()),
+        };
+        let y = attention(&split(&q), &split(&k), &split(&qkv[2]), None);
+        self.proj.forward(&y.transpose(1, 2).reshape([b, n, c]))
+    }
+}
+
+struct Block {
+    norm1: Norm,
+    attn: Attention,
+    ls1: Tensor,
+    norm2: Norm,
+    mlp: Mlp,
+    ls2: Tensor,
+}
+
+impl Block {
+    fn new(p: &Params, config: &Config) -> Result<Self> {
+        let width = config.width;
+        Ok(Block {
+            norm1: Norm::new(p.pp("norm1"), config)?,
+            attn: Attention::new(&p.pp("attn"), config)?,
+            ls1: p.get("ls1", &[width])?,
+            norm2: Norm::new(p.pp("norm2"), config)?,
+            mlp: Mlp::new(&p.pp("mlp"), width, config.hidden, Activation::Gelu)?,
+            ls2: p.get("ls2", &[width])?,
+        })
+    }
+
+    fn forward(&self, x: &Tensor) -> Tensor {
+        let x = x + self.attn.forward(&self.norm1.forward(x)) * &self.ls1;
+        let y = self.mlp.forward(&self.norm2.forward(&x)) * &self.ls2;
+        x + y
+    }
+}
+
+struct InternVit {
+    normalise: Normalise,
+    patch_embed: PatchEmbed,
+    class_embedding: Tensor,
+    position_embedding: Positions,
+    layers: Vec<Block>,
+    info: BackboneInfo,
+}
+
+impl InternVit {
+    fn new(checkpoint: &Checkpoint, config: &Config, options: &BuildOptions) -> Result<Self> {
+        let store = ParamStore::new(checkpoint, options.device, options.kind);
+        let (width, patch) = (config.width, config.patch);
+        let p = store.root().pp("embeddings");
+        let layers = store.root().pp("encoder.layers");
+        let rows = 1 + config.side * config.side;
+        let table = p.get_f32("position_embedding", &[1, rows, width])?;
+        let (rule, keep) = (Resample::Plain, Keep::SameGrid);
+        let mut model = InternVit {
+            normalise: Normalise::new(
+                normalise::mean_std(checkpoint, normalise::IMAGENET),
+                options.device,
+                options.kind,
+            ),
+            patch_embed: PatchEmbed::new(&p.pp("patch_embedding"), patch, width, true)?,
+            class_embedding: p.get("class_embedding", &[1, 1, width])?,
+            position_embedding: Positions::new(&table, 1, rule, keep, options.kind)?,
+            layers: (0..config.depth)
+                .map(|i| Block::new(&layers.pp(i), config))
+                .collect::<Result<_>>()?,
+            info: info(config),
+        };
+        // InternVL's own files hold the language model and the projector beside the prefix.
+        store.finish(|key| key.starts_with(crate::weights::OUTSIDE))?;
+        model.info.parameters = store.parameters();
+        Ok(model)
+    }
+}
+
+fn info(config: &Config) -> BackboneInfo {
+    let size = config.side * config.patch;
+    let mut settings = Map::new();
+    settings.insert("positions".into(), Resample::Plain.name().into());
+    settings.insert("blocks".into(), Value::from(config.depth));
+    BackboneInfo {
+        architecture: format!(
+            "InternViT-{}/{}",
+            vit::size_name(config.width),
+            config.patch
+        ),
+        patch: config.patch,
+        step: config.patch,
+        preferred: (size, size),
+        fixed: None,
+        native: None,
+        summary_dim: config.width,
+        spatial_dim: config.width,
+        prefix_tokens: 1,
+        adaptors: Vec::new(),
+        parameters: 0,
+        settings,
+    }
+}
+
+impl Backbone for InternVit {
+    fn info(&self) -> &BackboneInfo {
+        &self.info
+    }
+
+    fn forward(&self, x: &Tensor, _adaptors: &[String]) -> Result<Features> {
+        let grid = self.patch_embed.grid(x);
+        let patches = self.patch_embed.forward(&self.normalise.forward(x));
+        let class = self
+            .class_embedding
+            .expand([patches.size()[0], -1, -1], false);
+        let mut x = Tensor::cat(&[class, patches], 1) + self.position_embedding.at(grid);
+        for layer in &self.layers {
+            x = layer.forward(&x);
+        }
+        Ok(Features {
+            summary: x.select(1, 0),
+            spatial: x.narrow(1, 1, grid.0 * grid.1),
+            grid,
+            adaptors: IndexMap::new(),
+        })
+    }
+}

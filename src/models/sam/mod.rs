@@ -1,0 +1,151 @@
+//! The image encoder of Segment Anything, ViT-B/L/H (Kirillov et al., arXiv 2304.02643).
+//!
+//! `radio-eval features --model sam-h --weights sam_vit_h_4b8939.pth ...`
+//!
+//! Spatial = tokens of the last block, before the neck (what RADIO's `sam` adaptor imitates);
+//! summary = their mean (AM-RADIO's kNN row "SAM"). One resolution only, as upstream.
+
+mod config;
+mod encoder;
+mod rel_pos;
+
+pub use encoder::{Encoder, windows};
+pub use rel_pos::relative_positions;
+
+use super::normalise::{self, Normalise};
+use super::vit;
+use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features};
+use crate::Result;
+use crate::weights::Place::Named;
+use crate::weights::{Checkpoint, Layout, OUTSIDE, ParamStore, Table};
+use config::Config;
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
+use tch::Tensor;
+
+const TRANSFORMERS: Table = &[
+    ("patch_embed.proj", Named("patch_embed.projection")),
+    ("blocks.*.norm1", Named("layers.*.layer_norm1")),
+    ("blocks.*.norm2", Named("layers.*.layer_norm2")),
+    ("blocks.*", Named("layers.*")),
+    ("neck.0", Named("neck.conv1")),
+    ("neck.1", Named("neck.layer_norm1")),
+    ("neck.2", Named("neck.conv2")),
+    ("neck.3", Named("neck.layer_norm2")),
+];
+
+fn find(checkpoint: &Checkpoint) -> Option<Layout> {
+    if checkpoint.has("image_encoder.patch_embed.proj.weight") {
+        return Some(Layout::new("image_encoder.", &[]));
+    }
+    checkpoint
+        .has("vision_encoder.patch_embed.projection.weight")
+        .then(|| Layout::new("vision_encoder.", TRANSFORMERS))
+}
+
+/// The rest of SAM: prompts and masks.
+fn is_decoder(key: &str) -> bool {
+    key.strip_prefix(OUTSIDE).is_some_and(|key| {
+        [
+            "prompt_encoder.",
+            "mask_decoder.",
+            "shared_image_embedding.",
+        ]
+        .iter()
+        .any(|part| key.starts_with(part))
+    })
+}
+
+pub struct SamArchitecture;
+
+impl Architecture for SamArchitecture {
+    fn name(&self) -> &'static str {
+        "sam"
+    }
+
+    fn recognises(&self, checkpoint: &Checkpoint) -> bool {
+        let config = &checkpoint.config;
+        match checkpoint.tensors() {
+            Some(_) => find(checkpoint).is_some(),
+            None => {
+                let transformers = config["model_type"].as_str();
+                matches!(transformers, Some("sam" | "sam_vision_model"))
+                    || config["global_attn_indexes"].is_array()
+            }
+        }
+    }
+
+    fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
+        Ok(Box::new(Sam::load(checkpoint, options)?))
+    }
+}
+
+/// The image encoder with its normalisation.
+pub struct Sam {
+    pub normalise: Normalise,
+    pub encoder: Encoder,
+    info: BackboneInfo,
+}
+
+impl Sam {
+    /// Builds the encoder from a file of segment-anything or transformers; strict about the
+    /// encoder's tensors, and those of the decoder may be there.
+    pub fn load(checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Self> {
+        let layout = find(checkpoint).unwrap_or_else(|| Layout::new("", &[]));
+        let checkpoint = layout.apply(checkpoint)?;
+        let config = Config::read(&checkpoint)?;
+        let store = ParamStore::new(&checkpoint, options.device, options.kind);
+        let encoder = Encoder::new(&store.root(), &config)
+            .and_then(|encoder| store.finish(is_decoder).map(|()| encoder))
+            .map_err(|e| layout.explain(e))?;
+        Ok(Sam {
+            // segment-anything's 123.675, 116.28, 103.53 / 58.395, 57.12, 57.375 on 0..255.
+            normalise: Normalise::new(
+                normalise::mean_std(&checkpoint, normalise::IMAGENET),
+                options.device,
+                options.kind,
+            ),
+            encoder,
+            info: info(&config, store.parameters()),
+        })
+    }
+}
+
+/// The neck counts as part of the encoder, as upstream counts it.
+fn info(config: &Config, parameters: i64) -> BackboneInfo {
+    let size = config.side * config.patch;
+    let mut settings = Map::new();
+    settings.insert("tokens".into(), Value::from("before the neck"));
+    BackboneInfo {
+        architecture: format!("SAM ViT-{}/{}", vit::size_name(config.width), config.patch),
+        patch: config.patch,
+        step: config.patch,
+        preferred: (size, size),
+        fixed: Some((size, size)),
+        native: None,
+        summary_dim: config.width,
+        spatial_dim: config.width,
+        prefix_tokens: 0,
+        adaptors: Vec::new(),
+        parameters,
+        settings,
+    }
+}
+
+impl Backbone for Sam {
+    fn info(&self) -> &BackboneInfo {
+        &self.info
+    }
+
+    fn forward(&self, x: &Tensor, _adaptors: &[String]) -> Result<Features> {
+        let tokens = self.encoder.forward(&self.normalise.forward(x));
+        let grid = (tokens.size()[1], tokens.size()[2]);
+        let spatial = tokens.flatten(1, 2);
+        Ok(Features {
+            summary: spatial.mean_dim(1, false, None),
+            spatial,
+            grid,
+            adaptors: IndexMap::new(),
+        })
+    }
+}

@@ -1,0 +1,266 @@
+//! The image towers of SigLIP (Zhai et al., arXiv 2303.15343) and SigLIP2, fixed size and NaFlex
+//! (Tschannen et al., arXiv 2502.14786).
+//!
+//! `radio-eval features --model siglip-so400m-384 --weights open_clip_model.safetensors ...`
+//!
+//! Summary = attention pool, spatial = patch tokens after the final norm; the adaptor `siglip`
+//! (`siglip2`) is the same summary, as nothing is projected afterwards. Our names are timm's.
+
+mod config;
+
+use super::clip::{TRANSFORMERS, is_beside_image_tower};
+use super::layers::{Activation, LayerNorm, Linear, Mlp, attention};
+use super::normalise::{self, Normalise};
+use super::positions::{Keep, Positions};
+use super::vit::{self, Block, BlockConfig, PatchEmbed};
+use super::{AdaptorFeatures, Architecture, Backbone, BackboneInfo, BuildOptions, Features};
+use crate::Result;
+use crate::weights::Place::Stacked;
+use crate::weights::{Checkpoint, Layout, LazyTensor, ParamStore, Params, Source, Table};
+use config::Config;
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
+use tch::{Kind, Tensor};
+
+/// Whose file it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// open_clip's trunks are timm models.
+    Timm,
+    Transformers,
+    /// transformers `Siglip2Model`: any grid, patches through a matrix.
+    NaFlex,
+}
+
+const TIMM: Table = &[(
+    "attn_pool.in_proj",
+    Stacked(&["attn_pool.q", "attn_pool.kv"]),
+)];
+
+const PATCH_WEIGHT: &str = "patch_embed.proj.weight";
+
+fn find(checkpoint: &Checkpoint) -> Option<(Layout, Origin)> {
+    let has = |prefix: &str, name: &str| checkpoint.has(&format!("{prefix}{name}"));
+    let timm = ["visual.trunk.", ""]
+        .into_iter()
+        .find(|prefix| has(prefix, "attn_pool.latent") && has(prefix, "pos_embed"));
+    if let Some(prefix) = timm {
+        return Some((Layout::new(prefix, TIMM), Origin::Timm));
+    }
+    let prefix = ["vision_model.", ""].into_iter().find(|prefix| {
+        has(prefix, "head.probe") && has(prefix, "embeddings.position_embedding.weight")
+    })?;
+    let patch = checkpoint.shape(&format!("{prefix}embeddings.patch_embedding.weight"))?;
+    let origin = match patch.len() {
+        2 => Origin::NaFlex,
+        _ => Origin::Transformers,
+    };
+    Some((Layout::new(prefix, TRANSFORMERS), origin))
+}
+
+/// For random weights, by the config alone.
+fn origin(config: &Value) -> Option<Origin> {
+    if config["model_cfg"]["_trunk"].is_object() {
+        return Some(Origin::Timm);
+    }
+    match config["model_type"].as_str()? {
+        "siglip" | "siglip_vision_model" => Some(Origin::Transformers),
+        "siglip2" | "siglip2_vision_model" => Some(Origin::NaFlex),
+        _ => None,
+    }
+}
+
+/// NaFlex flattens a patch as (row, column, channel) and multiplies; the same numbers in the order
+/// of a convolution's filter do the same.
+fn as_convolution(checkpoint: &mut Checkpoint) {
+    let Source::File(tensors) = &mut checkpoint.source else {
+        return;
+    };
+    let Some(matrix) = tensors.get(PATCH_WEIGHT).cloned() else {
+        return;
+    };
+    let [width, flat] = matrix.shape[..] else {
+        return;
+    };
+    let patch = super::positions::isqrt(flat / 3);
+    if patch * patch * 3 != flat {
+        return;
+    }
+    let filter = LazyTensor::computed(vec![width, 3, patch, patch], matrix.kind, move || {
+        let matrix = matrix.read_stored()?.f_view([width, patch, patch, 3])?;
+        Ok(matrix.f_permute([0, 3, 1, 2])?.f_contiguous()?)
+    });
+    tensors.insert(PATCH_WEIGHT.into(), filter);
+}
+
+pub struct SiglipArchitecture;
+
+impl Architecture for SiglipArchitecture {
+    fn name(&self) -> &'static str {
+        "siglip"
+    }
+
+    fn recognises(&self, checkpoint: &Checkpoint) -> bool {
+        match checkpoint.tensors() {
+            Some(_) => find(checkpoint).is_some(),
+            None => origin(&checkpoint.config).is_some(),
+        }
+    }
+
+    fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
+        let (layout, origin) = find(checkpoint).unwrap_or_else(|| {
+            let origin = origin(&checkpoint.config).unwrap_or(Origin::Transformers);
+            (Layout::new("", &[]), origin)
+        });
+        let mut checkpoint = layout.apply(checkpoint)?;
+        if origin == Origin::NaFlex {
+            as_convolution(&mut checkpoint);
+        }
+        let config = Config::read(&checkpoint, origin, &options.zoo_hints)?;
+        Siglip::new(&checkpoint, &config, options)
+            .map(|model| Box::new(model) as Box<dyn Backbone>)
+            .map_err(|e| layout.explain(e))
+    }
+}
+
+/// Multi-head attention of one learned query over the tokens, then a residual MLP.
+struct AttentionPool {
+    /// [1, heads, 1, d]: the query does not depend on the input.
+    query: Tensor,
+    /// [2C, C]: keys and values
+    kv: Linear,
+    proj: Linear,
+    norm: LayerNorm,
+    mlp: Mlp,
+}
+
+impl AttentionPool {
+    fn new(p: &Params, block: &BlockConfig, activation: Activation) -> Result<Self> {
+        let (width, heads) = (block.width, block.heads);
+        let latent = p.get("latent", &[1, 1, width])?;
+        let in_proj = p.pp("in_proj");
+        let weight = in_proj.get("weight", &[3 * width, width])?;
+        let bias = in_proj.get("bias", &[3 * width])?;
+        let rows = |start: i64, count: i64| {
+            let bias = bias.narrow(0, start, count);
+            Linear::from_tensors(weight.narrow(0, start, count), Some(bias))
+        };
+        let query = rows(0, width).forward(&latent);
+        Ok(AttentionPool {
+            query: query.view([1, 1, heads, width / heads]).transpose(1, 2),
+            kv: rows(width, 2 * width),
+            proj: Linear::new(p.pp("proj"), width, width, true)?,
+            norm: LayerNorm::new(p.pp("norm"), width, block.eps)?,
+            mlp: Mlp::new(&p.pp("mlp"), width, block.hidden, activation)?,
+        })
+    }
+
+    /// x: [B, N, C] -> [B, C]
+    fn forward(&self, x: &Tensor) -> Tensor {
+        let size = x.size();
+        let (b, n, heads, d) = (size[0], size[1], self.query.size()[1], self.query.size()[3]);
+        let kv = self
+            .kv
+            .forward(x)
+            .view([b, n, 2, heads, d])
+            .permute([2, 0, 3, 1, 4]);
+        let query = self.query.expand([b, -1, -1, -1], false);
+        let pooled = attention(&query, &kv.get(0), &kv.get(1), None);
+        let a = self
+            .proj
+            .forward(&pooled.transpose(1, 2).reshape([b, heads * d]));
+        let y = self.mlp.forward(&self.norm.forward(&a));
+        a + y
+    }
+}
+
+struct Siglip {
+    normalise: Normalise,
+    patch_embed: PatchEmbed,
+    pos_embed: Positions,
+    blocks: Vec<Block>,
+    norm: LayerNorm,
+    attn_pool: AttentionPool,
+    info: BackboneInfo,
+}
+
+impl Siglip {
+    fn new(checkpoint: &Checkpoint, config: &Config, options: &BuildOptions) -> Result<Self> {
+        let store = ParamStore::new(checkpoint, options.device, options.kind);
+        let p = store.root();
+        let width = config.block.width;
+        let table = p.get_f32("pos_embed", &[1, config.side * config.side, width])?;
+        let mut model = Siglip {
+            normalise: Normalise::new(
+                normalise::mean_std(checkpoint, normalise::HALF),
+                options.device,
+                options.kind,
+            ),
+            patch_embed: PatchEmbed::new(&p.pp("patch_embed.proj"), config.patch, width, true)?,
+            pos_embed: Positions::new(&table, 0, config.rule, Keep::SameGrid, options.kind)?,
+            blocks: vit::blocks(&p.pp("blocks"), config.depth, &config.block)?,
+            norm: LayerNorm::new(p.pp("norm"), width, config.block.eps)?,
+            attn_pool: AttentionPool::new(&p.pp("attn_pool"), &config.block, config.activation)?,
+            info: info(config),
+        };
+        store.finish(is_beside_image_tower)?;
+        model.info.parameters = store.parameters();
+        Ok(model)
+    }
+}
+
+fn info(config: &Config) -> BackboneInfo {
+    let (width, patch) = (config.block.width, config.patch);
+    // AM-RADIO's evaluator runs SO400M/14-384 at 378: the last 6 pixels fill no patch.
+    let fitting = (config.image_size / patch * patch).max(patch);
+    let family = match config.adaptor {
+        "siglip2" => "SigLIP2",
+        _ => "SigLIP",
+    };
+    let mut settings = Map::new();
+    settings.insert("activation".into(), config.activation.name().into());
+    settings.insert("positions".into(), config.rule.name().into());
+    BackboneInfo {
+        architecture: format!("{family} ViT-{}/{patch}", vit::size_name(width)),
+        patch,
+        step: patch,
+        preferred: (fitting, fitting),
+        fixed: None,
+        native: Some((config.image_size, config.image_size)),
+        summary_dim: width,
+        spatial_dim: width,
+        prefix_tokens: 0,
+        adaptors: vec![config.adaptor.into()],
+        parameters: 0,
+        settings,
+    }
+}
+
+impl Backbone for Siglip {
+    fn info(&self) -> &BackboneInfo {
+        &self.info
+    }
+
+    fn forward(&self, x: &Tensor, adaptors: &[String]) -> Result<Features> {
+        let grid = self.patch_embed.grid(x);
+        let mut x = self.patch_embed.forward(&self.normalise.forward(x)) + self.pos_embed.at(grid);
+        for block in &self.blocks {
+            x = block.forward(&x, None);
+        }
+        let spatial = self.norm.forward(&x);
+        let summary = self.attn_pool.forward(&spatial);
+        let adaptors = adaptors.iter().map(|name| {
+            let features = AdaptorFeatures {
+                summary: summary.to_kind(Kind::Float),
+                spatial: None,
+            };
+            (name.clone(), features)
+        });
+        Ok(Features {
+            adaptors: adaptors.collect::<IndexMap<_, _>>(),
+            summary,
+            spatial,
+            grid,
+        })
+    }
+}
