@@ -94,11 +94,11 @@ impl RadioVit {
             _ => self.inter_normalizer.as_ref(),
         };
         if let Some(normalizer) = normalizer
-            && normalizer.len() < self.blocks.len()
+            && normalizer.blocks() < self.blocks.len()
         {
             return Err(Error::model(format!(
                 "the file's normaliser of intermediate features knows {} blocks, the network has {}",
-                normalizer.len(),
+                normalizer.blocks(),
                 self.blocks.len()
             )));
         }

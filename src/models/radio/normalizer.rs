@@ -55,7 +55,7 @@ impl InterNormalizer {
     }
 
     /// Blocks it knows.
-    pub fn len(&self) -> usize {
+    pub fn blocks(&self) -> usize {
         self.alphas.len()
     }
 
