@@ -2,6 +2,7 @@
 
 mod classification;
 mod common;
+mod latency;
 mod eradio;
 mod features;
 mod hub;

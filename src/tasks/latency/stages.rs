@@ -15,7 +15,7 @@ use tch::{Kind, Tensor};
 const PICTURE: &[u8] = include_bytes!("../../../assets/latency.jpg");
 
 /// Timings per stage; the median is reported.
-const PASSES: usize = 5;
+const PASSES: usize = 3;
 
 /// Classes of the classifier that stands for a head, as in ImageNet.
 const CLASSES: i64 = 1000;
