@@ -47,7 +47,11 @@ fn records_carry_every_metric() {
 fn a_config_gives_tables_and_a_plot() {
     let home = TempDir::new().unwrap();
     let config = home.path().join("sweep.toml");
-    std::fs::write(&config, "batch = [1]\nwindow = [\"trained\", \"optimal\"]\n").unwrap();
+    std::fs::write(
+        &config,
+        "batch = [1]\nwindow = [\"trained\", \"optimal\"]\n",
+    )
+    .unwrap();
     let text = stdout(tiny(&home).arg("--config").arg(&config));
     assert!(text.contains("optimal"), "{text}");
     let out = home.path().join("out");

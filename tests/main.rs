@@ -2,11 +2,11 @@
 
 mod classification;
 mod common;
-mod latency;
 mod eradio;
 mod features;
 mod hub;
 mod knn;
+mod latency;
 mod radio_vit;
 mod report;
 mod segmentation;

@@ -71,18 +71,6 @@ pub fn parse_window(text: &str) -> Result<Window, String> {
     }
 }
 
-/// `S` or `HxW`, in pixels.
-pub fn parse_resolution(text: &str) -> Result<(i64, i64)> {
-    let side = |part: &str| part.parse().ok().filter(|&n: &i64| n > 0);
-    let parts = text.split_once('x').unwrap_or((text, text));
-    match (side(parts.0), side(parts.1)) {
-        (Some(height), Some(width)) => Ok((height, width)),
-        _ => Err(Error::usage(format!(
-            "`{text}` is not a resolution; use S or HxW in pixels, like 224 or 224x336"
-        ))),
-    }
-}
-
 /// Sets the threads of each libtorch operator.
 pub fn set_threads(threads: usize) {
     tch::set_num_threads(threads.clamp(1, 1024) as i32);

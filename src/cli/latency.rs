@@ -1,6 +1,7 @@
 //! `radio-eval latency`: how fast models are, side by side.
 
-use super::{Outcome, common};
+use super::Outcome;
+use super::common::{self, Resolution};
 use crate::config::latency::LatencyConfig;
 use crate::models::{ModelSpec, zoo};
 use crate::report::plot::{self, accuracy_throughput, latency_curve};
@@ -135,7 +136,10 @@ fn options(args: &LatencyArgs, sweep: &LatencyConfig) -> Result<Options> {
         [] => vec![default],
         own => own.to_vec(),
     };
-    let resolutions = sweep.resolution.iter().map(|r| common::parse_resolution(r));
+    let resolution = |text: &String| match text.parse::<Resolution>() {
+        Ok(resolution) => Ok(resolution.size()),
+        Err(expected) => Err(Error::usage(format!("resolution `{text}`: {expected}"))),
+    };
     let windows = match sweep.window.as_slice() {
         [] => vec![Default::default()],
         own => own
@@ -147,7 +151,11 @@ fn options(args: &LatencyArgs, sweep: &LatencyConfig) -> Result<Options> {
     };
     Ok(Options {
         models: sweep.models.iter().map(spec).collect(),
-        resolutions: resolutions.collect::<Result<_>>()?,
+        resolutions: sweep
+            .resolution
+            .iter()
+            .map(resolution)
+            .collect::<Result<_>>()?,
         batches: if sweep.batch.is_empty() {
             vec![1]
         } else {
