@@ -12,6 +12,8 @@ mod report;
 mod segmentation;
 mod segmentation_data;
 mod teachers;
+mod text;
 mod torchscript;
 mod weights;
 mod weights_damage;
+mod zero_shot;

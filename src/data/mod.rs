@@ -20,5 +20,6 @@ pub mod source;
 pub mod summary;
 pub mod transform;
 pub mod tree;
+pub mod utf8;
 
 pub use source::{Sample, Source};

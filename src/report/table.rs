@@ -9,6 +9,8 @@ use serde_json::Value;
 /// Conditions that belong to a model.
 const WEIGHTS: &str = "weights";
 const SETTING: &str = "setting:";
+/// Options that belong to a model's text tower.
+const TEXT: &str = "text_";
 
 /// One column.
 #[derive(Debug, Clone, PartialEq)]
@@ -187,14 +189,15 @@ impl Group<'_> {
 }
 
 /// Whether a condition gets a column. What belongs to a model (its file, its window) says nothing
-/// about another model: it is shown only where rows of one model differ in it.
+/// about another model: it is shown only where rows of one model differ in it. Rows whose tasks do
+/// not know the condition do not count.
 fn is_shown(name: &str, conditions: &[IndexMap<String, String>]) -> bool {
-    let of_model = name == WEIGHTS || name.starts_with(SETTING);
-    let values: IndexSet<_> = conditions
-        .iter()
+    let of_model = name == WEIGHTS || name.starts_with(SETTING) || name.starts_with(TEXT);
+    let knowing = || conditions.iter().filter(|c| c.contains_key(name));
+    let values: IndexSet<_> = knowing()
         .map(|c| (of_model.then(|| c.get("model")), c.get(name)))
         .collect();
-    let models: IndexSet<_> = conditions.iter().map(|c| c.get("model")).collect();
+    let models: IndexSet<_> = knowing().map(|c| c.get("model")).collect();
     let expected = if of_model { models.len() } else { 1 };
     columns::ALWAYS_SHOWN.contains(&name) || values.len() > expected
 }

@@ -7,3 +7,4 @@ pub mod knn;
 pub mod latency;
 pub mod segmentation;
 pub mod verify;
+pub mod zero_shot;

@@ -13,7 +13,7 @@ use crate::report::ModelPart;
 use crate::runtime::Runtime;
 use crate::tasks::classify::{Job, Outcome};
 use crate::tasks::extract::Extractor;
-use crate::tasks::knn;
+use crate::tasks::{knn, zero_shot};
 use crate::{Error, Result};
 use clap::{Args, ValueEnum};
 use details::Details;
@@ -21,7 +21,7 @@ use resolution::{ResizeMode, Resolution};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Classify images with frozen features: kNN on the train split.
+/// Classify images with frozen features: kNN on the train split, zero-shot by class names.
 #[derive(Debug, Args)]
 pub struct ImagenetArgs {
     #[command(flatten)]
@@ -50,9 +50,22 @@ pub struct ImagenetArgs {
     /// Temperatures of the votes exp(similarity / T); several with commas
     #[arg(long, default_value = "0.07", value_delimiter = ',', value_parser = positive)]
     temperature: Vec<f64>,
-    /// Use this adaptor's summary instead of the backbone's
+    /// Use this adaptor's summary instead of the backbone's (zero-shot: instead of the first that
+    /// imitates an image-text teacher)
     #[arg(long)]
     adaptor: Option<String>,
+    /// Zero-shot prompts: openai (80), simple (7), base (1), or a file with one template a line, `{}`
+    /// standing for the name
+    #[arg(long, default_value = "openai", value_name = "SET|FILE")]
+    templates: String,
+    /// Classes in index order, `id<TAB>name[, synonym ...]` a line; prompts use the first name
+    /// (default: the data set's own list, or open_clip's names of ImageNet)
+    #[arg(long, value_name = "FILE")]
+    classnames: Option<PathBuf>,
+    /// Weights with the text tower for zero-shot (default: the model's own, or those of the teacher
+    /// that the adaptor imitates)
+    #[arg(long, value_name = "PATH")]
+    text_weights: Option<PathBuf>,
     /// Side of the square, or HxW, in pixels (default: what the model prefers)
     #[arg(long, value_name = "R|HxW")]
     resolution: Option<Resolution>,
@@ -92,9 +105,18 @@ pub struct ImagenetArgs {
 enum Task {
     /// Votes of the k nearest train images
     Knn,
+    /// The class whose prompts lie nearest in the joint space of images and text
+    ZeroShot,
+    /// Both; zero-shot only where the model has such a space
+    All,
 }
 
-fn run_task(task: Task, job: &Job, args: &ImagenetArgs) -> Result<Vec<Outcome>> {
+fn run_task(
+    task: Task,
+    job: &Job,
+    args: &ImagenetArgs,
+    zero_shot: &zero_shot::Options,
+) -> Result<Vec<Outcome>> {
     match task {
         Task::Knn => knn::run(
             job,
@@ -104,6 +126,15 @@ fn run_task(task: Task, job: &Job, args: &ImagenetArgs) -> Result<Vec<Outcome>> 
                 train_limit: args.train_limit.map(|n| n as usize),
             },
         ),
+        Task::ZeroShot => Ok(vec![zero_shot::run(job, zero_shot)?]),
+        Task::All => {
+            let mut outcomes = run_task(Task::Knn, job, args, zero_shot)?;
+            match zero_shot::adaptor(job.extractor.model, job.extractor.adaptor) {
+                Ok(_) => outcomes.push(zero_shot::run(job, zero_shot)?),
+                Err(reason) => tracing::warn!("zero-shot is left out: {reason}"),
+            }
+            Ok(outcomes)
+        }
     }
 }
 
@@ -121,22 +152,28 @@ pub fn run(args: &ImagenetArgs, progress: bool) -> anyhow::Result<()> {
             train: args.train_data.clone(),
             val: args.val_data.clone(),
             mapping: args.mapping.clone(),
-            classes: None,
+            classes: args.classnames.clone(),
         },
     )?;
+    let zero_shot = zero_shot::Options {
+        templates: zero_shot::Templates::open(&args.templates)?,
+        names_given: args.classnames.is_some(),
+        text_weights: args.text_weights.clone(),
+    };
 
     let mut records = Vec::new();
     let mut details = Details::new(args.per_class.as_deref(), args.predictions.as_deref());
     let mut failure = None;
     for spec in &specs {
-        let outcome = run_model(args, spec, &data, &runtime, progress).and_then(|outcomes| {
-            details.add(&outcomes, &data)?;
-            for outcome in outcomes {
-                output::write(&args.output.out, &outcome.record)?;
-                records.push(outcome.record);
-            }
-            Ok(())
-        });
+        let outcome =
+            run_model(args, spec, &data, &zero_shot, &runtime, progress).and_then(|outcomes| {
+                details.add(&outcomes, &data)?;
+                for outcome in outcomes {
+                    output::write(&args.output.out, &outcome.record)?;
+                    records.push(outcome.record);
+                }
+                Ok(())
+            });
         if let Err(error) = outcome {
             failure = Some(error);
             break;
@@ -169,6 +206,7 @@ fn run_model(
     args: &ImagenetArgs,
     spec: &ModelSpec,
     data: &Classification,
+    zero_shot: &zero_shot::Options,
     runtime: &Runtime,
     progress: bool,
 ) -> Result<Vec<Outcome>> {
@@ -215,7 +253,7 @@ fn run_model(
     };
     let mut outcomes = Vec::new();
     for &task in &args.task {
-        outcomes.extend(run_task(task, &job, args)?);
+        outcomes.extend(run_task(task, &job, args, zero_shot)?);
     }
     Ok(outcomes)
 }

@@ -44,7 +44,7 @@ impl Mapping {
     /// Reads a ground-truth file of the devkit (with `meta.tsv` beside it), or a table
     /// `image<TAB, comma or space>class[...]` with or without a header line.
     pub fn open(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+        let text = crate::data::utf8::read(path)?;
         let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
         if lines().next().is_none() {
             return Err(Error::file(path, "is empty"));

@@ -12,6 +12,7 @@ pub use classes::Class;
 pub use folder::is_image;
 
 use crate::data::source::Source;
+use crate::data::utf8;
 use crate::{Error, Result};
 use draft::Draft;
 use std::path::PathBuf;
@@ -102,7 +103,7 @@ pub fn open_with(spec: &str, options: &OpenOptions) -> Result<Classification> {
     let given = match &options.classes {
         None => None,
         Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+            let text = utf8::read(path)?;
             Some(classes::parse(&text, path)?)
         }
     };

@@ -112,18 +112,25 @@ impl Config {
     }
 }
 
-/// The pretrained tag decides: open_clip's model name does not say it, and its versions disagree
-/// about what `ViT-L-14-336` with OpenAI's weights runs (spec/teachers.md §0.1). Without a known
-/// tag the config does.
-fn activation(checkpoint: &Checkpoint, origin: Origin, hints: &Value) -> Result<Activation> {
-    let config = &checkpoint.config;
+/// What the weights were trained with, by open_clip's pretrained tag: its model name does not say
+/// it, and its versions disagree about what `ViT-L-14-336` with OpenAI's weights runs
+/// (spec/teachers.md §0.1). Both towers follow it.
+pub fn activation_of_tag(config: &Value, hints: &Value) -> Option<Activation> {
     let tag = hints["pretrained"]
         .as_str()
         .or_else(|| config["pretrained_cfg"]["tag"].as_str());
-    match tag {
-        Some("openai" | "metaclip_fullcc" | "dfn5b") => return Ok(Activation::QuickGelu),
-        Some("laion2b_s32b_b79k") => return Ok(Activation::Gelu),
-        _ => {}
+    match tag? {
+        "openai" | "metaclip_fullcc" | "dfn5b" => Some(Activation::QuickGelu),
+        "laion2b_s32b_b79k" => Some(Activation::Gelu),
+        _ => None,
+    }
+}
+
+/// The pretrained tag decides; without a known one the config does.
+fn activation(checkpoint: &Checkpoint, origin: Origin, hints: &Value) -> Result<Activation> {
+    let config = &checkpoint.config;
+    if let Some(activation) = activation_of_tag(config, hints) {
+        return Ok(activation);
     }
     let quick = |yes: bool| match yes {
         true => Activation::QuickGelu,

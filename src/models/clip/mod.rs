@@ -10,6 +10,7 @@
 mod config;
 mod layouts;
 
+pub use config::activation_of_tag;
 pub use layouts::{TRANSFORMERS, is_beside_image_tower};
 
 use super::layers::{LayerNorm, Linear};

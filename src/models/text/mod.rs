@@ -1,0 +1,68 @@
+//! Text towers of CLIP, SigLIP and SigLIP2, with their tokenizers: prompts become embeddings that
+//! lie beside those of images (spec/teachers.md §2.3-2.4, §3, §6.3; spec/radio.md §4.3-4.4).
+//!
+//! A tower is read from the same file as its vision tower, in open_clip's or transformers' layout,
+//! and always runs in fp32.
+
+mod bpe;
+mod clean;
+mod config;
+mod ftfy;
+mod html;
+mod layout;
+mod sentencepiece;
+mod tower;
+
+pub use bpe::ClipTokenizer;
+pub use sentencepiece::SiglipTokenizer;
+
+use super::BuildOptions;
+use crate::Result;
+use crate::weights::{Checkpoint, ParamStore};
+use config::TextConfig;
+use serde_json::{Map, Value};
+use tch::{Kind, Tensor};
+
+/// Text to joint embeddings.
+pub trait TextTower: Send {
+    /// Tokens in a row.
+    fn context(&self) -> usize;
+
+    /// E
+    fn embed_dim(&self) -> i64;
+
+    /// What beside the weights decides the embeddings (tokenizer, activation), for records and
+    /// cache keys.
+    fn settings(&self) -> Result<Map<String, Value>>;
+
+    /// int64 [n, context], on the CPU.
+    fn tokenize(&self, texts: &[String]) -> Result<Tensor>;
+
+    /// tokens: int64 [n, context] -> [n, E] fp32 on the tower's device, not normalised.
+    fn encode(&self, tokens: &Tensor) -> Result<Tensor>;
+}
+
+/// Whether the checkpoint holds a text tower.
+pub fn present(checkpoint: &Checkpoint) -> bool {
+    layout::find(checkpoint).is_some()
+}
+
+/// Loads the text tower of a checkpoint, strictly; its image side is not looked at. The tokenizer
+/// is read when the first text comes.
+pub fn load(checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn TextTower>> {
+    let (text, layout) = layout::text_side(checkpoint)?;
+    let config = TextConfig::of(&text, &options.zoo_hints)?;
+    let store = ParamStore::new(&text, options.device, Kind::Float);
+    let tower = crate::runtime::guard(|| {
+        tch::no_grad(|| {
+            let tower = tower::Tower::new(&store.root(), &config, checkpoint)?;
+            store.finish(layout::is_dead)?;
+            Ok(tower)
+        })
+    });
+    match (tower, layout) {
+        (Ok(tower), _) => Ok(Box::new(tower)),
+        (Err(error), Some(layout)) => Err(layout.explain(error)),
+        (Err(error), None) => Err(error),
+    }
+}
