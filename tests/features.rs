@@ -198,6 +198,8 @@ fn models_say_what_they_are_and_where() {
     assert!(row("dinov2-s").contains("not here"));
     assert!(row("dinov2-s").contains("facebook/dinov2-small model.safetensors"));
 
+    assert!(row("eradio_xxxtiny").contains("no weights released"));
+
     let json = stdout(radio_eval(home.path()).args(["models", "--json"]));
     let models: Vec<Value> = serde_json::from_str(&json).unwrap();
     assert_eq!(models.len(), radio_eval::models::zoo::entries().count());

@@ -12,6 +12,7 @@ use crate::{Error, Result};
 use clap::Args;
 use serde_json::json;
 use std::collections::HashMap;
+use std::io::Write;
 use std::path::PathBuf;
 use tch::{Device, Kind};
 
@@ -88,8 +89,9 @@ pub fn run(args: &FeaturesArgs) -> anyhow::Result<Outcome> {
     }
     let tensors = extracted.tensors.iter().map(|(n, t)| (n.as_str(), t));
     safetensors::write(&args.output, tensors, metadata)?;
+    let mut out = std::io::stdout().lock();
     for (name, tensor) in &extracted.tensors {
-        println!("{name} {:?}", tensor.size());
+        writeln!(out, "{name} {:?}", tensor.size())?;
     }
     Ok(Outcome::Done)
 }

@@ -67,9 +67,10 @@ impl Row {
     }
 
     fn source(&self) -> String {
-        match self.repo {
-            "" => "shipped".to_string(),
-            repo => format!("{repo} {}", self.file),
+        match (self.role, self.repo) {
+            ("mini", _) => "shipped".to_string(),
+            (_, "") => "no weights released".to_string(),
+            (_, repo) => format!("{repo} {}", self.file),
         }
     }
 }

@@ -79,6 +79,12 @@ pub fn locate(entry: &ZooEntry) -> Result<PathBuf> {
     if entry.role == "mini" {
         return crate::assets::path(&format!("mini/weights/{}", entry.name));
     }
+    if entry.repo.is_empty() {
+        return Err(Error::model(format!(
+            "no weights of {} were released; name your own with --weights, or use --random-weights where no accuracy is measured",
+            entry.name
+        )));
+    }
     HubCache::from_env()
         .snapshot(RepoKind::Model, entry.repo)
         .and_then(|snapshot| weights_in(&snapshot, entry))
