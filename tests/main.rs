@@ -5,6 +5,8 @@ mod common;
 mod eradio;
 mod features;
 mod hub;
+mod imagenet;
+mod imagenet_figures;
 mod knn;
 mod latency;
 mod radio_vit;

@@ -29,7 +29,7 @@ use store::{Mapped, Store};
 use tch::{Device, Kind};
 use window::Windows;
 
-/// How often finished rows are made to survive a crash.
+/// How often finished rows are made to survive a crash, after the first batch.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
 /// Which features of a model, and how to compute them.
@@ -175,7 +175,7 @@ impl Extractor<'_> {
                 ..LoaderOptions::default()
             },
         );
-        let mut committed = Instant::now();
+        let mut committed: Option<Instant> = None;
         let mut told = 0;
         loop {
             let batch = batches.next().transpose()?;
@@ -198,9 +198,9 @@ impl Extractor<'_> {
             if ended {
                 break;
             }
-            if committed.elapsed() > COMMIT_EVERY {
+            if committed.is_none_or(|at| at.elapsed() > COMMIT_EVERY) {
                 store.commit()?;
-                committed = Instant::now();
+                committed = Some(Instant::now());
             }
         }
         bar.finish_and_clear();
