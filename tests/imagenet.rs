@@ -127,7 +127,7 @@ fn one_extraction_serves_lists_of_k_and_temperatures() {
 
 #[test]
 fn the_same_command_again_uses_the_cache_and_gives_the_same_record() {
-    let world = World::new(3, 3);
+    let world = World::new(10, 3);
     stdout(&mut world.command());
     let first = lasting(&world.path("out/knn__mini-dino.json"));
     let again = world.command().output().unwrap();
