@@ -3,6 +3,7 @@
 mod clip;
 mod dinov2;
 mod dinov3;
+mod internvit;
 mod sam;
 mod siglip;
 

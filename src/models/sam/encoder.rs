@@ -30,7 +30,8 @@ impl Attention {
     fn new(p: &Params, config: &Config, side: i64) -> Result<Self> {
         let width = config.width;
         let table = |name: &str| -> Result<Tensor> {
-            let rows = p.shape(name).map_or(2 * side - 1, |shape| shape[0]);
+            let stored = p.shape(name).and_then(|shape| shape.first().copied());
+            let rows = stored.unwrap_or(2 * side - 1);
             let table = p.get(name, &[rows, width / config.heads])?;
             Ok(relative_positions(&table, side, side))
         };

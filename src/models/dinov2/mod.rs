@@ -1,0 +1,169 @@
+//! DINOv2 ViT-S/B/L/g with and without registers (Oquab et al., arXiv 2304.07193; registers:
+//! Darcet et al., arXiv 2309.16588).
+//!
+//! `radio-eval features --model dinov2-l-reg --weights dinov2_vitl14_reg4_pretrain.pth ...`
+//!
+//! Summary = class token, spatial = patch tokens, both after the final norm (hub
+//! `x_norm_clstoken`, `x_norm_patchtokens`). The network is written in the hub's names;
+//! transformers and timm files are read through a table.
+
+mod config;
+mod layouts;
+
+use super::layers::LayerNorm;
+use super::normalise::{self, Normalise};
+use super::positions::{Keep, Positions};
+use super::vit::{self, Block, PatchEmbed};
+use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features};
+use crate::Result;
+use crate::weights::{Checkpoint, OUTSIDE, ParamStore, Params};
+use config::Config;
+use indexmap::IndexMap;
+use layouts::Origin;
+use serde_json::Map;
+use tch::Tensor;
+
+pub struct DinoV2Architecture;
+
+impl Architecture for DinoV2Architecture {
+    fn name(&self) -> &'static str {
+        "dinov2"
+    }
+
+    fn recognises(&self, checkpoint: &Checkpoint) -> bool {
+        match checkpoint.tensors() {
+            Some(_) => layouts::find(checkpoint).is_some(),
+            None => layouts::by_config(&checkpoint.config).is_some(),
+        }
+    }
+
+    fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
+        let (prefix, origin) = layouts::find(checkpoint).unwrap_or_else(|| {
+            let origin = layouts::by_config(&checkpoint.config).unwrap_or(Origin::Hub);
+            ("", origin)
+        });
+        let (layout, checkpoint) = layouts::ours(checkpoint, prefix, origin)?;
+        let config = Config::read(&checkpoint, origin)?;
+        DinoV2::new(&checkpoint, &config, options)
+            .map(|model| Box::new(model) as Box<dyn Backbone>)
+            .map_err(|e| layout.explain(e))
+    }
+}
+
+pub struct DinoV2 {
+    normalise: Normalise,
+    patch_embed: PatchEmbed,
+    cls_token: Tensor,
+    /// [1, R, C]
+    register_tokens: Option<Tensor>,
+    pos_embed: Positions,
+    blocks: Vec<Block>,
+    norm: LayerNorm,
+    info: BackboneInfo,
+}
+
+impl DinoV2 {
+    fn new(checkpoint: &Checkpoint, config: &Config, options: &BuildOptions) -> Result<Self> {
+        let store = ParamStore::new(checkpoint, options.device, options.kind);
+        let p = store.root();
+        let width = config.block.width;
+        if config.mask_token {
+            // Only training uses it; read so that the parameters add up to upstream's count.
+            drop(p.get("mask_token", &[1, width])?);
+        }
+        let mut model = DinoV2 {
+            normalise: Normalise::new(
+                normalise::mean_std(checkpoint, normalise::IMAGENET),
+                options.device,
+                options.kind,
+            ),
+            patch_embed: PatchEmbed::new(&p.pp("patch_embed.proj"), config.patch, width, true)?,
+            cls_token: p.get("cls_token", &[1, 1, width])?,
+            register_tokens: (config.registers > 0)
+                .then(|| p.get("register_tokens", &[1, config.registers, width]))
+                .transpose()?,
+            pos_embed: positions(&p, config)?,
+            blocks: vit::blocks(&p.pp("blocks"), config.depth, &config.block)?,
+            norm: LayerNorm::new(p.pp("norm"), width, config.block.eps)?,
+            info: info(config),
+        };
+        // Beside the prefix lie classifiers and the heads of training.
+        store.finish(|key| key.starts_with(OUTSIDE))?;
+        model.info.parameters = store.parameters();
+        Ok(model)
+    }
+}
+
+/// The table with a row for the class token in front: zero where timm added it to the token.
+fn positions(p: &Params, config: &Config) -> Result<Positions> {
+    let (side, width) = (config.side, config.block.width);
+    let rows = side * side + i64::from(config.class_row);
+    let mut table = p.get_f32("pos_embed", &[1, rows, width])?;
+    if !config.class_row {
+        table = Tensor::cat(&[Tensor::zeros_like(&table.narrow(1, 0, 1)), table], 1);
+    }
+    Positions::new(&table, 1, config.rule, Keep::SameGrid, p.kind())
+}
+
+fn info(config: &Config) -> BackboneInfo {
+    let width = config.block.width;
+    let registers = if config.registers > 0 {
+        " with registers"
+    } else {
+        ""
+    };
+    let native = config.image_size / config.patch * config.patch;
+    // Every published evaluation of the released models is at 224 (518 for segmentation); a
+    // smaller model of one's own is meant for the size it was trained at.
+    let preferred = native.clamp(config.patch, 224.max(config.patch));
+    let mut settings = Map::new();
+    settings.insert("positions".into(), config.rule.name().into());
+    BackboneInfo {
+        architecture: format!(
+            "DINOv2 ViT-{}/{}{registers}",
+            vit::size_name(width),
+            config.patch
+        ),
+        patch: config.patch,
+        step: config.patch,
+        preferred: (preferred, preferred),
+        fixed: None,
+        native: None,
+        summary_dim: width,
+        spatial_dim: width,
+        prefix_tokens: 1 + config.registers,
+        adaptors: Vec::new(),
+        parameters: 0,
+        settings,
+    }
+}
+
+impl Backbone for DinoV2 {
+    fn info(&self) -> &BackboneInfo {
+        &self.info
+    }
+
+    fn forward(&self, x: &Tensor, _adaptors: &[String]) -> Result<Features> {
+        let grid = self.patch_embed.grid(x);
+        let patches = self.patch_embed.forward(&self.normalise.forward(x));
+        let batch = patches.size()[0];
+        let cls = self.cls_token.expand([batch, -1, -1], false);
+        let mut x = Tensor::cat(&[cls, patches], 1) + self.pos_embed.at(grid);
+        if let Some(registers) = &self.register_tokens {
+            // After the class token, without a position.
+            let registers = registers.expand([batch, -1, -1], false);
+            let patches = x.narrow(1, 1, grid.0 * grid.1);
+            x = Tensor::cat(&[x.narrow(1, 0, 1), registers, patches], 1);
+        }
+        for block in &self.blocks {
+            x = block.forward(&x, None);
+        }
+        let x = self.norm.forward(&x);
+        Ok(Features {
+            summary: x.select(1, 0),
+            spatial: x.narrow(1, self.info.prefix_tokens, grid.0 * grid.1),
+            grid,
+            adaptors: IndexMap::new(),
+        })
+    }
+}

@@ -1,0 +1,44 @@
+//! InternViT-6B (spec/teachers.md §5).
+
+use super::{SHARDED, TEACHER, published};
+use crate::models::zoo::ZooEntry;
+use serde_json::{Value, json};
+
+pub const INTERNVIT: &[ZooEntry] = &[
+    ZooEntry {
+        name: "internvit-6b-224",
+        aliases: &["internvit-6b"],
+        repo: "OpenGVLab/InternViT-6B-224px",
+        file: SHARDED,
+        parameters: Some(5_902_793_600),
+        config: || internvit(224, 48),
+        published: &[published("knn_top1", 78.43), published("miou", 47.20)],
+        ..TEACHER
+    },
+    ZooEntry {
+        name: "internvit-6b-448",
+        repo: "OpenGVLab/InternViT-6B-448px-V1-2",
+        file: SHARDED,
+        preferred: (448, 448),
+        parameters: Some(5_536_496_000),
+        config: || internvit(448, 45),
+        published: &[published("knn_top1", 68.64), published("miou", 42.78)],
+        ..TEACHER
+    },
+];
+
+fn internvit(image: i64, layers: i64) -> Value {
+    json!({
+        "model_type": "intern_vit_6b",
+        "hidden_size": 3200,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 25,
+        "intermediate_size": 12800,
+        "image_size": image,
+        "patch_size": 14,
+        "norm_type": "rms_norm",
+        "qkv_bias": false,
+        "qk_normalization": true,
+        "layer_norm_eps": 1e-6,
+    })
+}
