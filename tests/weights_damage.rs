@@ -133,7 +133,7 @@ fn latin1(text: &str) -> Vec<u8> {
 fn tensor(numel: &str, rest: &str) -> Vec<u8> {
     archive(&latin1(&format!(
         "\u{80}\u{2}}}X\u{1}\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\u{7}\0\0\0storagectorch\n\
-         FloatStorage\nX\u{1}\0\0\00X\u{3}\0\0\0cpu{numel}tQ{rest}NNtRs."
+         FloatStorage\nX\u{1}\0\0\u{0}0X\u{3}\0\0\0cpu{numel}tQ{rest}NNtRs."
     )))
 }
 
@@ -205,14 +205,14 @@ fn hostile_pickles_are_refused() {
 /// Values shared over and over: small to store, endless to copy out.
 #[test]
 fn pickled_bombs_are_refused() {
-    let mut bomb = String::from("\u{80}\u{2}]q\00");
+    let mut bomb = String::from("\u{80}\u{2}]q\u{0}0");
     for _ in 0..40 {
         // [last, last]
-        bomb += "](h\0h\0eq\00";
+        bomb += "](h\0h\0eq\u{0}0";
     }
     bomb += "}(X\u{4}\0\0\0args}X\u{1}\0\0\0ah\0sX\u{1}\0\0\0w\
              ctorch._utils\n_rebuild_tensor_v2\n((X\u{7}\0\0\0storagectorch\nFloatStorage\n\
-             X\u{1}\0\0\00X\u{3}\0\0\0cpuK\u{2}tQK\0K\u{2}\u{85}K\u{1}\u{85}NNtRu.";
+             X\u{1}\0\0\u{0}0X\u{3}\0\0\0cpuK\u{2}tQK\0K\u{2}\u{85}K\u{1}\u{85}NNtRu.";
     says("x", &archive(&latin1(&bomb)), "args hold more than");
 
     let endless = vec![b'N'; 5 << 20];

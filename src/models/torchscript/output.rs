@@ -152,7 +152,10 @@ mod tests {
         Tensor::arange(count, (Kind::Float, Device::Cpu)).view(shape)
     }
 
-    fn shapes(value: IValue, layout: Layout) -> Result<(Vec<i64>, Vec<i64>, (i64, i64)), String> {
+    /// Shapes of summary and spatial features, and the grid.
+    type Shapes = (Vec<i64>, Vec<i64>, (i64, i64));
+
+    fn shapes(value: IValue, layout: Layout) -> Result<Shapes, String> {
         let output = read(value, (64, 96), layout)?;
         Ok((output.summary.size(), output.spatial.size(), output.grid))
     }

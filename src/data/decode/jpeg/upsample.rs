@@ -73,7 +73,7 @@ impl<'a> Upsampler<'a> {
             Method::H1V2 | Method::H2V2 => {
                 let row = y / 2;
                 // The farther of the two rows around: above for even rows, below for odd ones.
-                let other = if y % 2 == 0 {
+                let other = if y.is_multiple_of(2) {
                     row.saturating_sub(1)
                 } else {
                     row + 1
@@ -91,7 +91,7 @@ impl<'a> Upsampler<'a> {
                 }
             }
             Method::H1V2 => {
-                let bias = if y % 2 == 0 { 1 } else { 2 };
+                let bias = if y.is_multiple_of(2) { 1 } else { 2 };
                 for ((out, &near), &far) in self.line.iter_mut().zip(near).zip(far) {
                     *out = ((u16::from(near) * nearest + u16::from(far) + bias) >> 2) as u8;
                 }
