@@ -34,7 +34,7 @@ fn odd_prompts() {
     );
 }
 
-/// `make_prompts.py 200000 2 > FILE; RADIO_EVAL_PROMPTS=FILE cargo test`
+/// `make_prompts.py 60000 2 assigned > FILE; RADIO_EVAL_PROMPTS=FILE cargo test`
 #[test]
 fn any_number_of_odd_prompts() {
     let Some(path) = std::env::var_os("RADIO_EVAL_PROMPTS").map(PathBuf::from) else {
