@@ -7,6 +7,7 @@ mod features;
 mod hub;
 mod imagenet;
 mod imagenet_figures;
+mod images;
 mod knn;
 mod latency;
 mod radio_vit;

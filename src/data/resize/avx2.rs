@@ -27,11 +27,12 @@ fn split(first: i32, second: i32) -> (i32, i32) {
     )
 }
 
-/// Four taps of one output pixel, one 32-bit lane per channel and pair of taps.
+/// Four taps of one output pixel, one 32-bit lane per channel and pair of taps: the first pair in
+/// the lower half, the second in the upper.
 #[derive(Clone, Copy)]
 struct Quad {
-    low: [i32; 2],
-    high: [i32; 2],
+    low: [i32; 8],
+    high: [i32; 8],
 }
 
 /// Output columns `x ..` of the rows `needed`, into `out`.
@@ -54,9 +55,10 @@ pub unsafe fn horizontal(
         quads.extend(weights.chunks(4).map(|group| {
             let w = |i: usize| group.get(i).copied().unwrap_or(0);
             let (a, b) = (split(w(0), w(1)), split(w(2), w(3)));
+            let lanes = |a: i32, b: i32| [a, a, a, a, b, b, b, b];
             Quad {
-                low: [a.0, b.0],
-                high: [a.1, b.1],
+                low: lanes(a.0, b.0),
+                high: lanes(a.1, b.1),
             }
         }));
         windows.push((first * 3, quads.len()));
@@ -82,8 +84,8 @@ pub unsafe fn horizontal(
                 // SAFETY: `bytes` is 16 bytes long.
                 let bytes = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
                 let values = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(bytes), spread);
-                low = _mm256_add_epi32(low, _mm256_madd_epi16(values, halves(quad.low)));
-                high = _mm256_add_epi32(high, _mm256_madd_epi16(values, halves(quad.high)));
+                low = _mm256_add_epi32(low, _mm256_madd_epi16(values, load(&quad.low)));
+                high = _mm256_add_epi32(high, _mm256_madd_epi16(values, load(&quad.high)));
             }
             start = end;
             let sum = _mm256_add_epi32(low, _mm256_slli_epi32::<{ LOW_BITS as i32 }>(high));
@@ -100,10 +102,11 @@ pub unsafe fn horizontal(
     }
 }
 
-/// The first number in the four lanes of the lower half, the second in those of the upper half.
+/// Eight lanes from memory.
 #[target_feature(enable = "avx2")]
-fn halves(pair: [i32; 2]) -> __m256i {
-    _mm256_set_m128i(_mm_set1_epi32(pair[1]), _mm_set1_epi32(pair[0]))
+fn load(lanes: &[i32; 8]) -> __m256i {
+    // SAFETY: `lanes` is 32 bytes long.
+    unsafe { _mm256_loadu_si256(lanes.as_ptr().cast()) }
 }
 
 /// One output row: the weighted sum of the rows of `image` from `first` on.
@@ -116,6 +119,9 @@ pub unsafe fn vertical(image: &RgbImage, first: usize, weights: &[i32], line: &m
     let stride = image.width * 3;
     let zero = _mm256_setzero_si256();
     let whole = line.len() / STEP * STEP;
+    let pairs: Vec<(i32, i32)> = (weights.chunks(2))
+        .map(|pair| split(pair[0], pair.get(1).copied().unwrap_or(0)))
+        .collect();
     for at in (0..whole).step_by(STEP) {
         let load = |row: usize| {
             let bytes: &[u8] = &image.data[row * stride + at..row * stride + at + STEP];
@@ -124,15 +130,14 @@ pub unsafe fn vertical(image: &RgbImage, first: usize, weights: &[i32], line: &m
         };
         let mut low = [zero; 2];
         let mut high = [zero; 2];
-        for (pair, weights) in weights.chunks(2).enumerate() {
+        for (pair, &(l, h)) in pairs.iter().enumerate() {
             let row = first + 2 * pair;
             let top = load(row);
-            let bottom = if weights.len() == 2 {
+            let bottom = if 2 * pair + 1 < weights.len() {
                 load(row + 1)
             } else {
                 zero
             };
-            let (l, h) = split(weights[0], weights.get(1).copied().unwrap_or(0));
             let (l, h) = (_mm256_set1_epi32(l), _mm256_set1_epi32(h));
             let values = [
                 _mm256_unpacklo_epi16(top, bottom),

@@ -116,7 +116,17 @@ mod avx2 {
             let both = _mm256_set_m128i(eight(&blocks[1]), eight(&blocks[0]));
             _mm256_mullo_epi16(both, _mm256_broadcastsi128_si256(eight(quant)))
         };
-        let rows = [0, 1, 2, 3, 4, 5, 6, 7].map(load);
+        // Written out: a closure called through `map` would not be compiled into this function.
+        let rows = [
+            load(0),
+            load(1),
+            load(2),
+            load(3),
+            load(4),
+            load(5),
+            load(6),
+            load(7),
+        ];
         let rows = one_dimension::<{ (CONST_BITS - PASS1_BITS) as i32 }>(rows);
         let rows = one_dimension::<{ (CONST_BITS + PASS1_BITS + 3) as i32 }>(transpose(rows));
         let rows = transpose(rows);
