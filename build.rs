@@ -63,6 +63,7 @@ fn compile_shim(include: &Path) {
         .include(include.join("torch/csrc/api/include"))
         .file("src/runtime/shim/observe.cpp")
         .file("src/runtime/shim/device.cpp")
+        .file("src/runtime/shim/packed.cpp")
         .compile("radio_eval_shim");
 }
 

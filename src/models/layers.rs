@@ -1,30 +1,57 @@
 //! Layers shared by the transformers. Fields are the checkpoint's keys.
 
 use crate::Result;
+use crate::runtime::shim::{self, PackedLinear, Pointwise};
 use crate::weights::Params;
 use tch::Tensor;
 
 /// y = x Wᵀ (+ b); weight [out, in].
-pub struct Linear {
-    weight: Tensor,
-    bias: Option<Tensor>,
+pub struct Linear(Product);
+
+/// Large matrices on the CPU are packed for oneDNN at load; the rest are libtorch's.
+enum Product {
+    Plain {
+        weight: Tensor,
+        bias: Option<Tensor>,
+    },
+    Packed(PackedLinear),
 }
 
 impl Linear {
     pub fn new(p: Params, input: i64, output: i64, bias: bool) -> Result<Self> {
-        Ok(Linear {
-            weight: p.get("weight", &[output, input])?,
-            bias: bias.then(|| p.get("bias", &[output])).transpose()?,
-        })
+        Self::from_tensors(
+            p.get("weight", &[output, input])?,
+            bias.then(|| p.get("bias", &[output])).transpose()?,
+        )
     }
 
-    pub fn from_tensors(weight: Tensor, bias: Option<Tensor>) -> Self {
-        Linear { weight, bias }
+    pub fn from_tensors(weight: Tensor, bias: Option<Tensor>) -> Result<Self> {
+        Ok(Linear(if shim::worthwhile(&weight) {
+            Product::Packed(PackedLinear::new(&weight, bias)?)
+        } else {
+            Product::Plain { weight, bias }
+        }))
     }
 
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, self.bias.as_ref())
+        match &self.0 {
+            Product::Plain { weight, bias } => x.linear(weight, bias.as_ref()),
+            Product::Packed(packed) => unwrap(packed.forward(x, Pointwise::None)),
+        }
     }
+
+    /// `activation` of the product, in one pass where that is possible.
+    pub fn forward_activated(&self, x: &Tensor, activation: Activation) -> Tensor {
+        match (&self.0, activation.pointwise()) {
+            (Product::Packed(packed), Some(fused)) => unwrap(packed.forward(x, fused)),
+            _ => activation.apply(self.forward(x)),
+        }
+    }
+}
+
+/// The value of an operator of the shim; panics like tch's own operators, for `runtime::guard`.
+pub fn unwrap(value: Result<Tensor>) -> Tensor {
+    value.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Layer normalisation over the last axis (biased variance, eps inside the root).
@@ -97,6 +124,17 @@ impl Activation {
             Activation::QuickGelu => x * (x * 1.702).sigmoid(),
             Activation::Silu => x.silu(),
             Activation::Relu => x.relu(),
+        }
+    }
+
+    /// Its fused form, where oneDNN has one.
+    pub fn pointwise(self) -> Option<Pointwise> {
+        match self {
+            Activation::Gelu => Some(Pointwise::Gelu),
+            Activation::GeluTanh => Some(Pointwise::GeluTanh),
+            Activation::QuickGelu => None,
+            Activation::Silu => Some(Pointwise::Silu),
+            Activation::Relu => Some(Pointwise::Relu),
         }
     }
 
@@ -190,6 +228,6 @@ impl Mlp {
 
     pub fn forward(&self, x: &Tensor) -> Tensor {
         self.fc2
-            .forward(&self.activation.forward(&self.fc1.forward(x)))
+            .forward(&self.fc1.forward_activated(x, self.activation))
     }
 }

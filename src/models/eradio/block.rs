@@ -78,8 +78,8 @@ impl Sampling {
                 down: Linear::from_tensors(
                     down_weight.reshape([dim, cell]),
                     Some(down.get("bias", &[dim])?),
-                ),
-                up: Linear::from_tensors(up_weight.reshape([cell, dim]), Some(up_bias)),
+                )?,
+                up: Linear::from_tensors(up_weight.reshape([cell, dim]), Some(up_bias))?,
             })
         } else {
             Ok(Sampling::Pooled {
@@ -220,12 +220,11 @@ impl Mlp {
     }
 
     fn forward(&self, x: &Tensor) -> Tensor {
-        let y = self.fc1.forward(x);
         let y = if self.use_swiglu {
-            let halves = y.chunk(2, -1);
+            let halves = self.fc1.forward(x).chunk(2, -1);
             halves[1].silu() * &halves[0]
         } else {
-            Activation::Gelu.apply(y)
+            self.fc1.forward_activated(x, Activation::Gelu)
         };
         self.fc2.forward(&y)
     }

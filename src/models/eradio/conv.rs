@@ -1,9 +1,10 @@
 //! Convolutions with their batch normalisation folded in at load (upstream `switch_to_deploy`).
 
 use crate::Result;
-use crate::models::layers::Activation;
+use crate::models::layers::{Activation, unwrap};
+use crate::runtime::shim::{self, PackedConv, Pointwise};
 use crate::weights::Params;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// BatchNorm2d's eps everywhere in E-RADIO (torch's default).
 const BATCH_NORM_EPS: f64 = 1e-5;
@@ -39,10 +40,15 @@ impl Shape {
 
 /// act(conv(x) + bias); maps are [B, C, H, W] in channels-last memory.
 pub struct Conv {
-    weight: Tensor,
-    bias: Tensor,
+    kernel: Kernel,
     shape: Shape,
     activation: Option<Activation>,
+}
+
+/// Large kernels on the CPU are packed for oneDNN at load; the rest are libtorch's.
+enum Kernel {
+    Plain { weight: Tensor, bias: Tensor },
+    Packed(PackedConv),
 }
 
 impl Conv {
@@ -57,7 +63,26 @@ impl Conv {
         let size = [output, input / shape.groups, shape.kernel, shape.kernel];
         let weight = p.pp("conv").get_f32("weight", &size)?;
         let (weight, bias) = BatchNorm::new(&p.pp("bn"), output)?.fold(&weight, None);
-        Ok(Self::from_tensors(p, &weight, &bias, shape, activation))
+        Self::from_tensors(p, &weight, &bias, shape, activation)
+    }
+
+    /// As [`Conv::with_batch_norm`], multiplied channel-wise by `gamma` [C] (a layer scale).
+    pub fn with_batch_norm_and_scale(
+        p: &Params,
+        channels: i64,
+        shape: Shape,
+        gamma: &Tensor,
+    ) -> Result<Self> {
+        let size = [
+            channels,
+            channels / shape.groups,
+            shape.kernel,
+            shape.kernel,
+        ];
+        let weight = p.pp("conv").get_f32("weight", &size)?;
+        let (weight, bias) = BatchNorm::new(&p.pp("bn"), channels)?.fold(&weight, None);
+        let weight = weight * gamma.view([-1, 1, 1, 1]);
+        Self::from_tensors(p, &weight, &(bias * gamma), shape, None)
     }
 
     /// A convolution with a bias of its own (`conv1` of the neck), followed by `norm`.
@@ -76,7 +101,7 @@ impl Conv {
         let weight = conv.get_f32("weight", &size)?;
         let bias = conv.get_f32("bias", &[channels])?;
         let (weight, bias) = BatchNorm::new(norm, channels)?.fold(&weight, Some(&bias));
-        Ok(Self::from_tensors(conv, &weight, &bias, shape, None))
+        Self::from_tensors(conv, &weight, &bias, shape, None)
     }
 
     fn from_tensors(
@@ -85,41 +110,54 @@ impl Conv {
         bias: &Tensor,
         shape: Shape,
         activation: Option<Activation>,
-    ) -> Self {
-        Conv {
-            weight: channels_last(&weight.to_kind(p.kind())),
-            bias: bias.to_kind(p.kind()),
+    ) -> Result<Self> {
+        let (weight, bias) = (weight.to_kind(p.kind()), bias.to_kind(p.kind()));
+        let kernel = if shim::worthwhile(&weight) {
+            let Shape {
+                stride,
+                padding,
+                groups,
+                ..
+            } = shape;
+            Kernel::Packed(PackedConv::new(&weight, bias, stride, padding, groups)?)
+        } else {
+            let weight = channels_last(&weight);
+            Kernel::Plain { weight, bias }
+        };
+        Ok(Conv {
+            kernel,
             shape,
             activation,
-        }
-    }
-
-    /// Multiplies the output channel-wise by `gamma` [C] (a layer scale), once and for all.
-    pub fn scaled(mut self, gamma: &Tensor) -> Self {
-        let column = gamma.view([-1, 1, 1, 1]);
-        self.weight = (self.weight.to_kind(Kind::Float) * column).to_kind(self.weight.kind());
-        self.bias = (self.bias.to_kind(Kind::Float) * gamma).to_kind(self.bias.kind());
-        self
+        })
     }
 
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        let Shape {
-            stride,
-            padding,
-            groups,
-            ..
-        } = self.shape;
-        let y = x.conv2d(
-            &self.weight,
-            Some(&self.bias),
-            [stride, stride],
-            [padding, padding],
-            [1, 1],
-            groups,
-        );
-        match self.activation {
-            None => y,
-            Some(activation) => activation.apply(y),
+        match &self.kernel {
+            Kernel::Packed(packed) => match self.activation.map(|a| a.pointwise().ok_or(a)) {
+                None => unwrap(packed.forward(x, Pointwise::None)),
+                Some(Ok(fused)) => unwrap(packed.forward(x, fused)),
+                Some(Err(other)) => other.apply(unwrap(packed.forward(x, Pointwise::None))),
+            },
+            Kernel::Plain { weight, bias } => {
+                let Shape {
+                    stride,
+                    padding,
+                    groups,
+                    ..
+                } = self.shape;
+                let y = x.conv2d(
+                    weight,
+                    Some(bias),
+                    [stride, stride],
+                    [padding, padding],
+                    [1, 1],
+                    groups,
+                );
+                match self.activation {
+                    None => y,
+                    Some(activation) => activation.apply(y),
+                }
+            }
         }
     }
 }

@@ -70,7 +70,7 @@ impl Projection {
             conv2: Linear::from_tensors(
                 weight.view([output, dim]),
                 Some(conv2.get("bias", &[output])?),
-            ),
+            )?,
         })
     }
 

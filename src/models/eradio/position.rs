@@ -26,8 +26,8 @@ impl PositionBias {
             hidden: Linear::from_tensors(
                 p.pp(0).get_f32("weight", &[hidden, 2])?,
                 Some(p.pp(0).get_f32("bias", &[hidden])?),
-            ),
-            output: Linear::from_tensors(p.pp(2).get_f32("weight", &[heads, hidden])?, None),
+            )?,
+            output: Linear::from_tensors(p.pp(2).get_f32("weight", &[heads, hidden])?, None)?,
             heads,
             trained_window,
             device: p.device(),

@@ -77,10 +77,13 @@ impl ConvBlocks {
             let p = p.pp(i);
             let gelu = Some(Activation::Gelu);
             let conv1 = Conv::with_batch_norm(&p.pp("conv1"), dim, dim, conv, gelu)?;
-            let mut conv2 = Conv::with_batch_norm(&p.pp("conv2"), dim, dim, conv, None)?;
-            if config.layer_scale_conv.is_some() {
-                conv2 = conv2.scaled(&p.get_f32("gamma", &[dim])?);
-            }
+            let p2 = p.pp("conv2");
+            let conv2 = if config.layer_scale_conv.is_some() {
+                let gamma = p.get_f32("gamma", &[dim])?;
+                Conv::with_batch_norm_and_scale(&p2, dim, conv, &gamma)?
+            } else {
+                Conv::with_batch_norm(&p2, dim, dim, conv, None)?
+            };
             Ok((conv1, conv2))
         });
         Ok(ConvBlocks::Residual(blocks.collect::<Result<_>>()?))

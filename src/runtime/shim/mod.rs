@@ -1,14 +1,16 @@
-//! What tch lacks, through a small C++ shim (`shim.h`): operator observation, device events,
-//! allocator statistics, graphs.
+//! What tch lacks, through a small C++ shim (`shim.h`): operator observation, packed weights,
+//! device events, allocator statistics, graphs.
 //!
 //! The device half is written against libtorch's device-generic interfaces. It compiles and links
 //! everywhere; it was not run on a GPU when written (none was at hand).
 
 mod graph;
 mod observe;
+mod packed;
 
 pub use graph::DeviceGraph;
 pub use observe::{OperatorRow, observe};
+pub use packed::{PackedConv, PackedLinear, Pointwise, worthwhile};
 
 use crate::{Error, Result};
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -27,6 +29,33 @@ unsafe extern "C" {
     fn re_memory_reset_peak(device: i64) -> c_int;
     fn re_synchronize(device: i64) -> c_int;
     fn re_allow_tf32(allow: c_int) -> c_int;
+    fn re_linear_pack(weight: *const c_void, packed: *mut *mut c_void) -> c_int;
+    fn re_linear_packed(
+        x: *const c_void,
+        packed: *const c_void,
+        bias: *const c_void,
+        attr: *const c_char,
+        algorithm: *const c_char,
+        y: *mut *mut c_void,
+    ) -> c_int;
+    fn re_conv_pack(
+        weight: *const c_void,
+        stride: i64,
+        padding: i64,
+        groups: i64,
+        packed: *mut *mut c_void,
+    ) -> c_int;
+    fn re_conv_packed(
+        x: *const c_void,
+        packed: *const c_void,
+        bias: *const c_void,
+        stride: i64,
+        padding: i64,
+        groups: i64,
+        attr: *const c_char,
+        algorithm: *const c_char,
+        y: *mut *mut c_void,
+    ) -> c_int;
     fn re_graph_begin(device: i64, graph: *mut *mut c_void) -> c_int;
     fn re_graph_end(graph: *mut c_void) -> c_int;
     fn re_graph_replay(graph: *mut c_void) -> c_int;

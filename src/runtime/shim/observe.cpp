@@ -69,6 +69,21 @@ double flops_of(const std::string& name, c10::ArrayRef<const c10::IValue> in) {
     }
     return 2 * positions * product(w.sizes());
   }
+  // oneDNN on packed weights, whose sizes are those of the plain ones.
+  if (name == "mkldnn::_linear_pointwise") {
+    at::Tensor x, w;
+    if (in.size() < 2 || !tensor(in[0], x) || !tensor(in[1], w)) return 0;
+    return 2 * product(x.sizes()) * static_cast<double>(w.size(0));
+  }
+  if (name == "mkldnn::_convolution_pointwise") {
+    at::Tensor x, w;
+    if (in.size() < 6 || !tensor(in[0], x) || !tensor(in[1], w)) return 0;
+    const auto pad = in[3].toIntVector(), stride = in[4].toIntVector();
+    double positions = static_cast<double>(x.size(0));
+    for (int64_t d = 2; d < 4; ++d)
+      positions *= static_cast<double>((x.size(d) + 2 * pad[d - 2] - w.size(d)) / stride[d - 2] + 1);
+    return 2 * positions * product(w.sizes());
+  }
   // Every fused attention starts with query [B,H,L,D], key [B,H,S,D], value [B,H,S,E].
   if (name.rfind("aten::_scaled_dot_product_", 0) == 0 && name != "aten::_scaled_dot_product_attention_math") {
     at::Tensor q, k, v;

@@ -25,6 +25,15 @@ int re_synchronize(int64_t device);
 
 int re_allow_tf32(int allow);
 
+// oneDNN on packed weights; tensors are at::Tensor*, outputs are owned by the caller. `attr` and
+// `algorithm` are those of libtorch's mkldnn:: operators; `bias` may be null.
+int re_linear_pack(const void* weight, void** packed);
+int re_linear_packed(const void* x, const void* packed, const void* bias, const char* attr, const char* algorithm,
+                     void** y);
+int re_conv_pack(const void* weight, int64_t stride, int64_t padding, int64_t groups, void** packed);
+int re_conv_packed(const void* x, const void* packed, const void* bias, int64_t stride, int64_t padding,
+                   int64_t groups, const char* attr, const char* algorithm, void** y);
+
 // A captured forward pass: begin, run it once, end, then replay as often as wanted.
 int re_graph_begin(int64_t device, void** graph);
 int re_graph_end(void* graph);
