@@ -4,6 +4,7 @@
 use crate::common::{fixture, shared};
 use radio_eval::models::eradio::{Config, Network};
 use radio_eval::models::{BuildOptions, Window, architecture, backbone, zoo};
+use radio_eval::runtime::shim;
 use radio_eval::weights::{Checkpoint, LazyTensor, ParamStore, Source, StateDict, safetensors};
 use serde_json::Value;
 use std::path::Path;
@@ -276,4 +277,99 @@ fn a_missing_or_foreign_tensor_is_named() {
     });
     let error = build(&extra);
     assert!(error.contains("`levels.0.extra`: unexpected"), "{error}");
+}
+
+/// A checkpoint as upstream publishes it: prefixed network, conditioner, heads by number.
+#[test]
+fn a_hub_checkpoint_with_heads() {
+    let bare = open(&fixture("eradio/tiny_8x.weights.safetensors"));
+    let mut tensors: StateDict = bare
+        .tensors()
+        .unwrap()
+        .iter()
+        .map(|(name, tensor)| (format!("base_model.{name}"), tensor.clone()))
+        .collect();
+    let value = |shape: &[i64]| {
+        let count: i64 = shape.iter().product();
+        (Tensor::arange(count, (Kind::Float, Device::Cpu)) * 0.7)
+            .sin()
+            .view(shape)
+    };
+    let mut insert = |name: String, shape: &[i64]| {
+        let tensor = value(shape);
+        let lazy = LazyTensor::computed(shape.to_vec(), Kind::Float, move || {
+            Ok(tensor.shallow_clone())
+        });
+        tensors.insert(name, lazy);
+    };
+    insert("input_conditioner.norm_mean".into(), &[3, 1, 1]);
+    insert("input_conditioner.norm_std".into(), &[3, 1, 1]);
+    for (head, output) in [("_heads.1", 5), ("_feature_projections.1", 4 * 6)] {
+        for (layer, out, input) in [("fc1", 8, 32), ("final.2", output, 8)] {
+            insert(format!("{head}.{layer}.weight"), &[out, input]);
+            insert(format!("{head}.{layer}.bias"), &[out]);
+        }
+        insert(format!("{head}.final.0.weight"), &[8]);
+        insert(format!("{head}.final.0.bias"), &[8]);
+    }
+    let mut config = serde_json::json!({
+        "model": "eradio_xxxtiny_8x_ws16", "mlp_version": "v2",
+        "teachers": [{"name": "clip"}, {"name": "sam", "fd_upsample_factor": 2}],
+    });
+    config["model_kwargs"] = bare.config.clone();
+    let checkpoint = Checkpoint {
+        source: Source::File(tensors),
+        config,
+        ..bare
+    };
+    let model = architecture::build(&checkpoint, &BuildOptions::default()).unwrap();
+    assert_eq!(model.info().adaptors, ["sam"]);
+    let x = Tensor::rand([2, 3, 64, 64], (Kind::Float, Device::Cpu));
+    let features = backbone::run(&*model, &x, &["sam".into()]).unwrap();
+    let head = |x: &Tensor, output: i64| {
+        let y = x.linear(&value(&[8, 32]), Some(&value(&[8])));
+        let y = y.layer_norm([8], Some(&value(&[8])), Some(&value(&[8])), 1e-5, true);
+        y.gelu("none")
+            .linear(&value(&[output, 8]), Some(&value(&[output])))
+    };
+    let sam = &features.adaptors["sam"];
+    assert!(largest_difference(&sam.summary, &head(&features.summary, 5)) < 1e-4);
+    let (spatial, grid) = sam.spatial.as_ref().unwrap();
+    assert_eq!((*grid, spatial.size()), ((16, 16), vec![2, 256, 6]));
+    // Token (1, 0) of the enlarged grid is the third quarter of the first token's vector.
+    let first = head(&features.spatial, 24).narrow(1, 0, 1).narrow(2, 12, 6);
+    assert!(largest_difference(&spatial.narrow(1, 16, 1), &first) < 1e-4);
+
+    // Errors name the file's own tensors.
+    let lost = checkpoint
+        .renamed(|key| (key != "base_model.levels.0.blocks.cv1.bn.bias").then(|| key.into()));
+    let error = architecture::build(&lost, &BuildOptions::default());
+    let error = error.err().unwrap().to_string();
+    assert!(
+        error.contains("`base_model.levels.0.blocks.cv1.bn.bias`: missing"),
+        "{error}"
+    );
+}
+
+/// Arithmetic of spec radio.md §11, counted from the operators that run, within 1 %.
+#[test]
+fn arithmetic_of_the_released_size() {
+    let entry = zoo::find("e-radio").unwrap();
+    let options = BuildOptions {
+        window: Window::Optimal,
+        kind: Kind::BFloat16,
+        ..BuildOptions::default()
+    };
+    let checkpoint = Checkpoint::random((entry.config)(), 0);
+    let model = architecture::build(&checkpoint, &options).unwrap();
+    for (size, gflop) in [(224, 67.7), (256, 88.6)] {
+        let x = Tensor::zeros([1, 3, size, size], (Kind::Float, Device::Cpu));
+        let (_, rows) = shim::observe(|| backbone::run(&*model, &x, &[])).unwrap();
+        let counted = rows.iter().map(|row| row.flops).sum::<f64>() / 1e9;
+        let share = counted / gflop;
+        assert!(
+            (share - 1.0).abs() < 0.01,
+            "{size}: {counted} instead of {gflop}"
+        );
+    }
 }

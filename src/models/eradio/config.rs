@@ -1,5 +1,6 @@
 //! The variants of E-RADIO and where a checkpoint says which one it is (spec radio.md §3.1).
 
+use crate::models::radio::keys;
 use crate::weights::Checkpoint;
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};
@@ -257,13 +258,15 @@ fn registered(name: &str) -> Value {
     }
 }
 
-/// Where the network's tensors begin: upstream's checkpoints, Hugging Face exports, bare modules.
-const PREFIXES: &[&str] = &["base_model", "radio_model.model", "model", ""];
-
-/// The prefix of the network's tensors in `checkpoint`, recognised by the stem.
-pub fn prefix(checkpoint: &Checkpoint) -> Option<&'static str> {
-    PREFIXES.iter().copied().find(|prefix| {
-        let dot = if prefix.is_empty() { "" } else { "." };
-        checkpoint.has(&format!("{prefix}{dot}patch_embed.conv_down.0.conv.weight"))
+/// The layout of a checkpoint's names, recognised by the stem; `None` where it is another network.
+pub fn layout(checkpoint: &Checkpoint) -> Option<keys::Kind> {
+    const STEM: &str = "patch_embed.conv_down.0.conv.weight";
+    let mut names = checkpoint.tensors()?.keys();
+    let prefix = names.find_map(|name| name.strip_suffix(STEM))?;
+    Some(match prefix.split('.').next() {
+        Some("base_model") => keys::Kind::Hub,
+        Some("radio_model") => keys::Kind::HuggingFace,
+        Some("model") => keys::Kind::Loaded,
+        _ => keys::Kind::Bare,
     })
 }

@@ -153,8 +153,5 @@ fn scaled_linear(p: &Params, input: i64, output: i64, scale: Option<Tensor>) -> 
     };
     let weight = p.get_f32("weight", &[output, input])? * scale.unsqueeze(1);
     let bias = p.get_f32("bias", &[output])? * scale;
-    Ok(Linear::from_tensors(
-        weight.to_kind(p.kind()),
-        Some(bias.to_kind(p.kind())),
-    ))
+    Linear::from_tensors(weight.to_kind(p.kind()), Some(bias.to_kind(p.kind())))
 }

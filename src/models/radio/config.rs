@@ -267,7 +267,7 @@ impl Config {
 }
 
 /// The adaptors in the file, in the order of the teachers.
-fn adaptors(checkpoint: &Checkpoint, args: Args) -> Result<Vec<AdaptorConfig>> {
+pub fn adaptors(checkpoint: &Checkpoint, args: Args) -> Result<Vec<AdaptorConfig>> {
     let Source::File(tensors) = &checkpoint.source else {
         return Ok(Vec::new());
     };

@@ -18,6 +18,8 @@ pub enum Kind {
     HuggingFace,
     /// `model.*`: upstream's module after loading.
     Loaded,
+    /// The network alone, without a prefix.
+    Bare,
     /// `embeddings.*`, `encoder.layer.*`: transformers' own RADIO (>= 5.23).
     Native,
 }
@@ -126,6 +128,7 @@ impl Keys {
         match kind {
             Kind::Native => Keys::Table(Layout::new("", NATIVE)),
             Kind::Loaded => Keys::Prefixes(model("model.")),
+            Kind::Bare => Keys::Prefixes(vec![pair("", "model.")]),
             Kind::HuggingFace => {
                 let mut pairs = model("radio_model.model.");
                 pairs.push(pair("radio_model.", ""));

@@ -1,0 +1,178 @@
+//! From a checkpoint, in any of the layouts RADIO comes in, to a loaded E-RADIO.
+
+use super::config::{self, Config};
+use super::{Model, Network};
+use crate::models::architecture::{Architecture, BuildOptions, Window};
+use crate::models::backbone::{Backbone, BackboneInfo};
+use crate::models::normalise::{self, Normalise};
+use crate::models::radio::adaptor::Adaptor;
+use crate::models::radio::args::Args;
+use crate::models::radio::config::adaptors;
+use crate::models::radio::fold;
+use crate::models::radio::keys::Keys;
+use crate::models::radio::normalizer::FeatureNormalizer;
+use crate::weights::{Checkpoint, ParamStore, Params};
+use crate::{Error, Result};
+use serde_json::{Map, json};
+use tch::{Device, Kind};
+
+/// Side of the released model's preferred resolution (upstream's RESOURCE_MAP).
+const PREFERRED: i64 = 512;
+
+/// LayerNorm eps of attention heads where the user does not say (spec radio.md §4.2).
+const ATTENTION_HEAD_EPS: f64 = 1e-6;
+
+/// Recognises and builds E-RADIO.
+pub struct ERadio;
+
+impl Architecture for ERadio {
+    fn name(&self) -> &'static str {
+        "e-radio"
+    }
+
+    fn recognises(&self, checkpoint: &Checkpoint) -> bool {
+        match checkpoint.tensors() {
+            Some(_) => config::layout(checkpoint).is_some(),
+            None => Config::find(&checkpoint.config).is_some(),
+        }
+    }
+
+    fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
+        let config = Config::find(&checkpoint.config).unwrap_or_else(|| {
+            Err(Error::file(
+                &checkpoint.path,
+                "these are E-RADIO's tensors, but nothing beside or in the file says its window and heads; put the checkpoint's args beside it as args.json",
+            ))
+        })?;
+        let Some(kind) = config::layout(checkpoint) else {
+            return Ok(Box::new(Model::new(checkpoint, options, config)?));
+        };
+        let args = Args::of(&checkpoint.config);
+        let names = Keys::of(checkpoint, kind, false, args);
+        let build = || {
+            let (plain, _) = fold::fold(&names.apply(checkpoint)?, args)?;
+            Model::new(&plain, options, config)
+        };
+        let model = build().map_err(|error| names.explain(error, checkpoint))?;
+        Ok(Box::new(model))
+    }
+}
+
+impl Model {
+    /// `checkpoint` has the names of [`crate::models::radio::keys`].
+    fn new(checkpoint: &Checkpoint, options: &BuildOptions, config: Config) -> Result<Self> {
+        let store = ParamStore::new(checkpoint, options.device, options.kind);
+        let root = store.root();
+        let network = Network::new(&root.pp("model"), &config)?;
+        let parameters = store.parameters();
+        let width = config.full_features_head_dim;
+        let input_conditioner = conditioner(&root, checkpoint, options)?;
+        let feature_normalizer = checkpoint
+            .has("feature_normalizer.mean")
+            .then(|| FeatureNormalizer::new(&root.pp("feature_normalizer"), width))
+            .transpose()?;
+        root.skip("summary_idxs");
+
+        // Heads stay in fp32 whatever the backbone's precision (upstream casts the backbone only).
+        let head_store = ParamStore::new(checkpoint, options.device, Kind::Float);
+        let heads = head_store.root().pp("adaptors");
+        let eps = options.attention_head_eps.unwrap_or(ATTENTION_HEAD_EPS);
+        let adaptors = adaptors(checkpoint, Args::of(&checkpoint.config))?
+            .iter()
+            .map(|a| Adaptor::new(&heads.pp(&a.name), a, eps))
+            .collect::<Result<Vec<_>>>()?;
+        let is_head = |name: &str| name.starts_with("adaptors.");
+        head_store.finish(|name| !is_head(name))?;
+        // A leading underscore: the trainer's other modules, which upstream's loader ignores too.
+        store.finish(|name| is_head(name) || name.starts_with('_') || is_dead(name))?;
+
+        let mut info = info(&config, options.window, parameters);
+        info.adaptors = adaptors.iter().map(|a| a.name.clone()).collect();
+        if input_conditioner.is_none() {
+            info.settings
+                .insert("input_conditioner".into(), json!("none"));
+        }
+        if feature_normalizer.is_some() {
+            info.settings
+                .insert("feature_normalizer".into(), json!(true));
+        }
+        Ok(Model {
+            info,
+            input_conditioner,
+            network,
+            feature_normalizer,
+            adaptors,
+            window: options.window,
+            kind: options.kind,
+        })
+    }
+}
+
+/// The pixel normalisation of the file; OpenAI CLIP's for random weights (upstream's default).
+fn conditioner(
+    root: &Params,
+    checkpoint: &Checkpoint,
+    options: &BuildOptions,
+) -> Result<Option<Normalise>> {
+    let p = root.pp("input_conditioner");
+    let constants = if checkpoint.tensors().is_none() {
+        normalise::CLIP
+    } else if p.has("norm_mean") {
+        let three = |name: &str| -> Result<[f64; 3]> {
+            let values = p.buffer(name, &[3, 1, 1])?.to_device(Device::Cpu).view([3]);
+            Ok(std::array::from_fn(|i| values.double_value(&[i as i64])))
+        };
+        (three("norm_mean")?, three("norm_std")?)
+    } else {
+        tracing::warn!(
+            "{}: the file is the network alone, without input_conditioner; pixels are not normalised",
+            checkpoint.path.display()
+        );
+        return Ok(None);
+    };
+    Ok(Some(Normalise::new(
+        constants,
+        options.device,
+        options.kind,
+    )))
+}
+
+/// Tensors that RADIO never reads: the last level's norm and the classifier, and buffers that are
+/// rebuilt (spec radio.md §3.6, §3.8).
+fn is_dead(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    name.starts_with("model.norm.")
+        || name.starts_with("model.head.")
+        || matches!(
+            last,
+            "num_batches_tracked"
+                | "relative_coords_table"
+                | "relative_position_index"
+                | "relative_bias"
+        )
+}
+
+fn info(config: &Config, window: Window, parameters: i64) -> BackboneInfo {
+    let (name, tokens) = match window {
+        Window::Trained => ("trained".to_string(), json!(config.trained_window())),
+        Window::Optimal => ("optimal".to_string(), json!("by resolution")),
+        Window::Size(n) => (n.to_string(), json!(n)),
+    };
+    let mut settings = Map::new();
+    settings.insert("window".into(), json!(name));
+    settings.insert("window_tokens".into(), tokens);
+    BackboneInfo {
+        architecture: format!("E-RADIO ({})", config.name),
+        patch: config.patch(),
+        step: config.step(),
+        preferred: (PREFERRED, PREFERRED),
+        fixed: None,
+        native: None,
+        summary_dim: config.full_features_head_dim,
+        spatial_dim: config.full_features_head_dim,
+        prefix_tokens: 0,
+        adaptors: Vec::new(),
+        parameters,
+        settings,
+    }
+}
