@@ -289,17 +289,9 @@ fn a_hub_checkpoint_with_heads() {
         .iter()
         .map(|(name, tensor)| (format!("base_model.{name}"), tensor.clone()))
         .collect();
-    let value = |shape: &[i64]| {
-        let count: i64 = shape.iter().product();
-        (Tensor::arange(count, (Kind::Float, Device::Cpu)) * 0.7)
-            .sin()
-            .view(shape)
-    };
     let mut insert = |name: String, shape: &[i64]| {
-        let tensor = value(shape);
-        let lazy = LazyTensor::computed(shape.to_vec(), Kind::Float, move || {
-            Ok(tensor.shallow_clone())
-        });
+        let sizes = shape.to_vec();
+        let lazy = LazyTensor::computed(shape.to_vec(), Kind::Float, move || Ok(wave(&sizes)));
         tensors.insert(name, lazy);
     };
     insert("input_conditioner.norm_mean".into(), &[3, 1, 1]);
@@ -327,10 +319,10 @@ fn a_hub_checkpoint_with_heads() {
     let x = Tensor::rand([2, 3, 64, 64], (Kind::Float, Device::Cpu));
     let features = backbone::run(&*model, &x, &["sam".into()]).unwrap();
     let head = |x: &Tensor, output: i64| {
-        let y = x.linear(&value(&[8, 32]), Some(&value(&[8])));
-        let y = y.layer_norm([8], Some(&value(&[8])), Some(&value(&[8])), 1e-5, true);
+        let y = x.linear(&wave(&[8, 32]), Some(&wave(&[8])));
+        let y = y.layer_norm([8], Some(&wave(&[8])), Some(&wave(&[8])), 1e-5, true);
         y.gelu("none")
-            .linear(&value(&[output, 8]), Some(&value(&[output])))
+            .linear(&wave(&[output, 8]), Some(&wave(&[output])))
     };
     let sam = &features.adaptors["sam"];
     assert!(largest_difference(&sam.summary, &head(&features.summary, 5)) < 1e-4);
@@ -372,4 +364,12 @@ fn arithmetic_of_the_released_size() {
             "{size}: {counted} instead of {gflop}"
         );
     }
+}
+
+/// A tensor of that shape with distinct values.
+fn wave(shape: &[i64]) -> Tensor {
+    let count: i64 = shape.iter().product();
+    (Tensor::arange(count, (Kind::Float, Device::Cpu)) * 0.7 + 0.5)
+        .sin()
+        .view(shape)
 }

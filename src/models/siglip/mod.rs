@@ -145,10 +145,10 @@ impl AttentionPool {
             let bias = bias.narrow(0, start, count);
             Linear::from_tensors(weight.narrow(0, start, count), Some(bias))
         };
-        let query = rows(0, width).forward(&latent);
+        let query = rows(0, width)?.forward(&latent);
         Ok(AttentionPool {
             query: query.view([1, 1, heads, width / heads]).transpose(1, 2),
-            kv: rows(width, 2 * width),
+            kv: rows(width, 2 * width)?,
             proj: Linear::new(p.pp("proj"), width, width, true)?,
             norm: LayerNorm::new(p.pp("norm"), width, block.eps)?,
             mlp: Mlp::new(&p.pp("mlp"), width, block.hidden, activation)?,
