@@ -27,7 +27,7 @@ impl Block {
         let qkv = Linear::from_tensors(
             attn.get("in_proj_weight", &[3 * width, width])?,
             Some(attn.get("in_proj_bias", &[3 * width])?),
-        );
+        )?;
         let out_proj = Linear::new(attn.pp("out_proj"), width, width, true)?;
         Ok(Block {
             ln_1: LayerNorm::new(p.pp("ln_1"), width, config.eps)?,
@@ -80,7 +80,7 @@ impl Tower {
         let text_projection = match config.family {
             Family::Clip => {
                 let projection = p.get("text_projection", &[width, embed])?; // [T, E]
-                Linear::from_tensors(projection.tr().contiguous(), None)
+                Linear::from_tensors(projection.tr().contiguous(), None)?
             }
             Family::Siglip => Linear::new(p.pp("text_projection"), width, embed, true)?,
         };
