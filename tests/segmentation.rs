@@ -19,6 +19,11 @@ fn probe(home: &Path, out: &str, args: &[&str]) -> Command {
             "--json",
             "--device",
             "cpu",
+            // Tests run side by side: more threads would only wait for each other.
+            "--threads",
+            "1",
+            "--workers",
+            "1",
         ])
         .args(["--out".as_ref(), home.join(out).as_os_str()])
         .args(args);
