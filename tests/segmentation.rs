@@ -177,7 +177,8 @@ fn augmented_training_resumes_exactly_too() {
         tensors(&killed_and_resumed(two.path(), &args)),
         tensors(&head(one.path(), "whole"))
     );
-    // The head works in windows as well.
+    // Windows of 84 px need no padding; whole images of 100 px are padded to 112, and mmseg's
+    // test pipeline squeezes that padding into the result, which costs several points.
     let file = one
         .path()
         .join("whole/segmentation__mini-dino.head.safetensors");
@@ -187,7 +188,7 @@ fn augmented_training_resumes_exactly_too() {
         .arg(&file);
     let slide = record(&mut slide);
     assert!(
-        (miou(&slide) - miou(&whole)).abs() < 5.0,
+        miou(&slide) > miou(&whole),
         "{} {}",
         miou(&slide),
         miou(&whole)
