@@ -1,5 +1,6 @@
 //! Where and how a run computes: device, precision, threads, seeds, interruption.
 
+pub mod allocator;
 pub mod device;
 pub mod guard;
 pub mod home;

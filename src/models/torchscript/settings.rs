@@ -1,6 +1,6 @@
 //! What a TorchScript file does not say about itself: flags, or a TOML file beside it.
 
-use crate::models::normalise::{IMAGENET, MeanStd};
+use crate::models::normalise::MeanStd;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub enum Layout {
 /// Keys of `MODEL.toml` beside `MODEL.pt`; what is not given has a default ([`Settings`]).
 ///
 /// ```toml
-/// mean = [0.5, 0.5, 0.5]      # of pixels in [0,1]; default ImageNet's
+/// mean = [0.5, 0.5, 0.5]      # of pixels in [0,1]; default 0 and 1: the program normalises
 /// std = [0.5, 0.5, 0.5]
 /// resolution = [384, 384]     # height, width it is meant for; or one number; default 224
 /// step = 32                   # height and width must be multiples; default the patch
@@ -81,17 +81,12 @@ pub fn read(program: &Path, flags: &Given) -> Result<Settings> {
     } else {
         Given::default()
     };
-    let mean = flags.mean.or(beside.mean);
-    let std = flags.std.or(beside.std);
-    if mean.is_none() && std.is_none() {
-        tracing::warn!(
-            "{}: neither --mean and --std nor {} say how to normalise; ImageNet's constants are used",
-            program.display(),
-            path.display()
-        );
-    }
     let settings = Settings {
-        mean_std: (mean.unwrap_or(IMAGENET.0), std.unwrap_or(IMAGENET.1)),
+        // The contract of a backbone: pixels in [0,1] come in, and it normalises for itself.
+        mean_std: (
+            flags.mean.or(beside.mean).unwrap_or([0.0; 3]),
+            flags.std.or(beside.std).unwrap_or([1.0; 3]),
+        ),
         resolution: flags
             .resolution
             .or(beside.resolution)

@@ -56,7 +56,8 @@ double flops_of(const std::string& name, c10::ArrayRef<const c10::IValue> in) {
   if (name == "aten::mm" || name == "aten::bmm") return in.size() < 2 ? 0 : matmul_flops(in[0], in[1]);
   if (name == "aten::addmm" || name == "aten::baddbmm" || name == "aten::_addmm_activation")
     return in.size() < 3 ? 0 : matmul_flops(in[1], in[2]);
-  if (name == "aten::convolution") {
+  // Eager code arrives here through aten::convolution, TorchScript programs directly.
+  if (name == "aten::_convolution") {
     at::Tensor x, w;
     if (in.size() < 9 || !tensor(in[0], x) || !tensor(in[1], w)) return 0;
     const auto stride = in[3].toIntVector(), pad = in[4].toIntVector(), dilation = in[5].toIntVector();
