@@ -64,6 +64,7 @@ fn pass(source: &Arc<Folder>) -> Result<f64> {
 }
 
 fn main() -> Result<()> {
+    radio_eval::runtime::allocator::keep_memory();
     // `cargo bench` without the script has no images to load.
     let Some(folder) = std::env::var_os("DATALOADER_IMAGES").map(PathBuf::from) else {
         eprintln!("run benches/dataloader.sh, which makes the images and runs both sides");

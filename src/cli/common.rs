@@ -38,10 +38,10 @@ pub struct ModelArgs {
     /// LayerNorm eps in C-RADIOv4's attention head: 1e-6 (default), or 1e-5 as older timm has it
     #[arg(long, value_name = "EPS")]
     pub attention_head_eps: Option<f64>,
-    /// Mean per channel of pixels in [0,1] (TorchScript; else from MODEL.toml beside MODEL.pt)
+    /// Mean per channel of pixels in `[0,1]` (TorchScript; else from MODEL.toml beside MODEL.pt)
     #[arg(long, value_name = "R,G,B", value_parser = parse_channels)]
     pub mean: Option<[f64; 3]>,
-    /// Standard deviation per channel of pixels in [0,1] (TorchScript)
+    /// Standard deviation per channel of pixels in `[0,1]` (TorchScript)
     #[arg(long, value_name = "R,G,B", value_parser = parse_channels)]
     pub std: Option<[f64; 3]>,
     /// Height and width must be multiples of this (TorchScript)

@@ -18,7 +18,7 @@ use tch::{Device, Kind};
 
 /// Write a model's features of images or of a tensor to a safetensors file
 ///
-/// The file holds `summary` [B,D] and `spatial` [B,N,C], and for every --adaptor `NAME.summary`
+/// The file holds `summary` `[B,D]` and `spatial` `[B,N,C]`, and for every --adaptor `NAME.summary`
 /// and `NAME.spatial`, all fp32; its metadata say model, weights, resolution, grids and images.
 #[derive(Debug, Args)]
 pub struct FeaturesArgs {
@@ -26,7 +26,7 @@ pub struct FeaturesArgs {
     pub model: ModelArgs,
     #[command(flatten)]
     pub runtime: RuntimeArgs,
-    /// A safetensors file with `input` [B,3,H,W] in [0,1], an image, or a folder or tar of images
+    /// A safetensors file with `input` `[B,3,H,W]` in `[0,1]`, an image, or a folder or tar of images
     #[arg(long)]
     pub input: PathBuf,
     #[arg(long)]

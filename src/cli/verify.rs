@@ -19,7 +19,7 @@ pub struct VerifyArgs {
     pub model: ModelArgs,
     #[command(flatten)]
     pub runtime: RuntimeArgs,
-    /// A safetensors file with `input` [B,3,H,W] in [0,1] and any of `summary`, `features`
+    /// A safetensors file with `input` `[B,3,H,W]` in `[0,1]` and any of `summary`, `features`
     /// (or `spatial`), `ADAPTOR.summary`, `ADAPTOR.features`, each also under `backbone.` and
     /// `nchw.`
     #[arg(long)]

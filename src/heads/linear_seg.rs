@@ -81,7 +81,7 @@ impl LinearSegHead {
         [&self.weight, &self.bias, &self.conv_weight, &self.conv_bias]
     }
 
-    /// Logits in evaluation: [B,C,h,w] -> [B,classes,h,w].
+    /// Logits in evaluation: `[B,C,h,w]` -> `[B,classes,h,w]`.
     pub fn logits(&self, features: &Tensor) -> Tensor {
         tch::no_grad(|| self.forward(features, false))
     }
@@ -109,7 +109,7 @@ impl LinearSegHead {
 
     /// Adds the gradients of one batch to the parameters and updates the running statistics.
     ///
-    /// `features` [B,C,h,w] fp32; `labels` uint8 [B,H,W], 255 ignored. The loss is mmseg's with
+    /// `features` `[B,C,h,w]` fp32; `labels` uint8 `[B,H,W]`, 255 ignored. The loss is mmseg's with
     /// `avg_non_ignore=False`: the sum divided by all B*H*W pixels.
     pub fn accumulate(&self, features: &Tensor, labels: &Tensor) -> Result<StepLoss> {
         let logits = self.forward(features, true);

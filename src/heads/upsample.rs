@@ -5,13 +5,13 @@ use tch::{Kind, Tensor};
 /// Elements of one band of enlarged logits (64 MiB in fp32).
 const BAND: i64 = 1 << 24;
 
-/// [B,C,h,w] -> [B,C,height,width] (`F.interpolate(mode="bilinear", align_corners=False)`).
+/// `[B,C,h,w]` -> `[B,C,height,width]` (`F.interpolate(mode="bilinear", align_corners=False)`).
 pub fn bilinear(x: &Tensor, height: i64, width: i64) -> Tensor {
     x.upsample_bilinear2d([height, width], false, None, None)
 }
 
 /// The class of the largest logit at every pixel of the enlarged map, the first on ties:
-/// [C,h,w] -> uint8 [height,width]. Bands of rows bound the memory: the enlarged map of a
+/// `[C,h,w]` -> uint8 `[height,width]`. Bands of rows bound the memory: the enlarged map of a
 /// 3000 x 2000 image and 150 classes would take 3.6 GB.
 pub fn argmax(logits: &Tensor, height: i64, width: i64) -> Tensor {
     let (classes, rows, _) = logits.size3().unwrap_or_default();

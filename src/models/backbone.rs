@@ -106,14 +106,14 @@ impl BackboneInfo {
     }
 }
 
-/// A vision network: [B,3,H,W] RGB in [0,1] (fp32) -> [`Features`]. It normalises for itself.
+/// A vision network: `[B,3,H,W]` RGB in `[0,1]` (fp32) -> [`Features`]. It normalises for itself.
 pub trait Backbone: Send {
     fn info(&self) -> &BackboneInfo;
 
     /// Runs the network and the named adaptors. Callers go through [`run`], which checks the
     /// input and turns libtorch failures into errors.
     ///
-    /// `x`: [B,3,H,W] fp32 in [0,1], on the backbone's device.
+    /// `x`: `[B,3,H,W]` fp32 in `[0,1]`, on the backbone's device.
     fn forward(&self, x: &Tensor, adaptors: &[String]) -> Result<Features>;
 }
 

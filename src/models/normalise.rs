@@ -1,10 +1,10 @@
-//! Per-channel normalisation of [0,1] pixels, and where its constants come from.
+//! Per-channel normalisation of `[0,1]` pixels, and where its constants come from.
 
 use crate::weights::Checkpoint;
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
-/// (mean, standard deviation) per channel, for pixels in [0,1].
+/// (mean, standard deviation) per channel, for pixels in `[0,1]`.
 pub type MeanStd = ([f64; 3], [f64; 3]);
 
 /// OpenAI CLIP and the open_clip models after it (open_clip `OPENAI_DATASET_MEAN/STD`).
@@ -39,7 +39,7 @@ impl Normalise {
         }
     }
 
-    /// x: [B,3,H,W] in [0,1]
+    /// x: `[B,3,H,W]` in `[0,1]`
     pub fn forward(&self, x: &Tensor) -> Tensor {
         ((x.to_kind(Kind::Float) - &self.mean) / &self.std).to_kind(self.kind)
     }

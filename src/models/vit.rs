@@ -23,7 +23,7 @@ impl PatchEmbed {
         })
     }
 
-    /// x: [B,3,H,W] -> [B,N,C] in raster order
+    /// x: `[B,3,H,W]` -> `[B,N,C]` in raster order
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let stride = [self.patch, self.patch];
         x.conv2d(&self.weight, self.bias.as_ref(), stride, [0, 0], [1, 1], 1)
@@ -31,7 +31,7 @@ impl PatchEmbed {
             .transpose(1, 2)
     }
 
-    /// (rows, columns) of the token grid of an input [B,3,H,W].
+    /// (rows, columns) of the token grid of an input `[B,3,H,W]`.
     pub fn grid(&self, x: &Tensor) -> (i64, i64) {
         let size = x.size();
         (size[2] / self.patch, size[3] / self.patch)

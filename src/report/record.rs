@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Raised whenever a field changes its meaning.
@@ -128,7 +129,11 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         _ => Path::new("."),
     };
     std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|e| Error::file(folder, e))?;
+    // A result is for others to read: the mode of any new file, not a temporary one's 0600.
+    let mut file = tempfile::Builder::new()
+        .permissions(std::fs::Permissions::from_mode(0o666))
+        .tempfile_in(folder)
+        .map_err(|e| Error::file(folder, e))?;
     file.write_all(bytes)
         .and_then(|()| file.as_file().sync_all())
         .map_err(|e| Error::file(path, e))?;

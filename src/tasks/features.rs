@@ -13,14 +13,14 @@ use tch::{Device, Kind, Tensor};
 
 /// Outputs of a network over all inputs, on the CPU in fp32.
 pub struct Extracted {
-    /// `summary` [B,D], `spatial` [B,N,C], and of every adaptor `NAME.summary` and
+    /// `summary` `[B,D]`, `spatial` `[B,N,C]`, and of every adaptor `NAME.summary` and
     /// `NAME.spatial` (where it has one).
     pub tensors: IndexMap<String, Tensor>,
     /// Token grid (rows, columns) of each spatial tensor.
     pub grids: IndexMap<String, (i64, i64)>,
 }
 
-/// Runs `input` [B,3,H,W] in [0,1], `batch_size` rows at a time.
+/// Runs `input` `[B,3,H,W]` in `[0,1]`, `batch_size` rows at a time.
 pub fn of_tensor(
     backbone: &dyn Backbone,
     input: &Tensor,

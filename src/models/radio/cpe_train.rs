@@ -14,13 +14,13 @@ pub const POSITION_DROPOUT: f64 = 0.1;
 
 /// Uniform numbers in [0,1) of one step, for G viewports and B samples.
 pub struct Draws {
-    /// [G,1,1]
+    /// `[G,1,1]`
     pub scale: Tensor,
-    /// [G,1,1]
+    /// `[G,1,1]`
     pub aspect: Tensor,
-    /// [G,1,1,2], x before y
+    /// `[G,1,1,2]`, x before y
     pub offset: Tensor,
-    /// [B,1,1]
+    /// `[B,1,1]`
     pub keep: Tensor,
 }
 

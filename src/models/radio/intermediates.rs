@@ -80,7 +80,7 @@ pub struct Intermediates {
 }
 
 impl RadioVit {
-    /// x: [B,3,H,W] in [0,1]. Sizes are checked against the patch, not the ViTDet step: windows
+    /// x: `[B,3,H,W]` in `[0,1]`. Sizes are checked against the patch, not the ViTDet step: windows
     /// do not apply here.
     pub fn forward_intermediates(
         &self,

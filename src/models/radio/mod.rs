@@ -62,7 +62,7 @@ impl RadioVit {
         &self.config
     }
 
-    /// [B,3,H,W] in [0,1] -> normalised, in the run's precision
+    /// `[B,3,H,W]` in `[0,1]` -> normalised, in the run's precision
     pub fn condition(&self, x: &Tensor) -> Tensor {
         self.input_conditioner.forward(x)
     }

@@ -34,7 +34,7 @@ impl PatchGenerator {
         })
     }
 
-    /// x: [B,3,H,W], normalised -> [B, K+R+N, C]
+    /// x: `[B,3,H,W]`, normalised -> [B, K+R+N, C]
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let (b, channels, height, width) = x.size4().expect("pixels are [B,3,H,W]");
         let p = self.patch;

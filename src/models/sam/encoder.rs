@@ -198,7 +198,7 @@ impl Encoder {
         })
     }
 
-    /// Normalised pixels [B,3,S,S] -> tokens of the last block [B, n, n, C].
+    /// Normalised pixels `[B,3,S,S]` -> tokens of the last block [B, n, n, C].
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let tokens = self.patch_embed.forward(x);
         let (side, b) = (self.pos_embed.size()[1], x.size()[0]);

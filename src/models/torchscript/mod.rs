@@ -5,8 +5,8 @@
 //! radio-eval imagenet --model efficientnet_lite0.torchscript.pt --data cifar10 --resolution 224
 //! ```
 //!
-//! The program gets [B,3,H,W] pixels, normalised as [`settings`] say, and returns one of the forms
-//! of [`output`]. It is run once at load, to learn its widths.
+//! The program gets `[B,3,H,W]` pixels, normalised as `settings` say, and returns one of the forms
+//! of `output`. It is run once at load, to learn its widths.
 
 mod output;
 mod settings;

@@ -16,7 +16,7 @@ pub enum Layout {
     Nhwc,
 }
 
-/// Keys of `MODEL.toml` beside `MODEL.pt`; what is not given has a default ([`Settings`]).
+/// Keys of `MODEL.toml` beside `MODEL.pt`; what is not given has a default (`Settings`).
 ///
 /// ```toml
 /// mean = [0.5, 0.5, 0.5]      # of pixels in [0,1]; default 0 and 1: the program normalises

@@ -1,7 +1,7 @@
 //! Exact nearest neighbours by cosine similarity, in blocks.
 //!
 //! The matrix product takes nearly all the time, so everything else is kept off its path: keys
-//! stream by once per [`QUERY_BYTES`] of queries, each block of similarities is compared with the
+//! stream by once per `QUERY_BYTES` of queries, each block of similarities is compared with the
 //! queries' running k-th best, and only the few that exceed it are looked at further. Nothing of
 //! the size queries x keys exists; what does is bounded by the constants below.
 

@@ -31,7 +31,7 @@ pub struct Revision {
 pub struct RemoteFile {
     pub name: String,
     pub url: String,
-    /// Names the contents; see [`super::checksum`].
+    /// Names the contents; see `super::checksum`.
     pub etag: String,
     pub size: u64,
 }

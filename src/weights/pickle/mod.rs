@@ -2,7 +2,7 @@
 //!
 //! A pickle is a program for a small stack machine whose instructions may call any Python
 //! function. [`read`] runs the instructions that make data, and replaces the few calls found in
-//! PyTorch checkpoints ([`globals`]) by code of its own; every other class or function becomes an
+//! PyTorch checkpoints (`globals`) by code of its own; every other class or function becomes an
 //! opaque marker that carries its name and has no effect.
 //!
 //! Format: CPython `Lib/pickletools.py`, protocols 2 to 5.
