@@ -1,12 +1,12 @@
 //! `radio-eval latency`: how fast models are, side by side.
 
-use super::Outcome;
 use super::common::{self, Resolution};
+use super::{Outcome, output};
 use crate::config::latency::LatencyConfig;
 use crate::models::{ModelSpec, zoo};
 use crate::report::plot::{self, accuracy_throughput, latency_curve};
 use crate::report::render::{self, Renderer};
-use crate::report::{Record, Table, write_record, write_text};
+use crate::report::{Record, Table, write_text};
 use crate::runtime::shim::{OperatorRow, allow_tf32};
 use crate::runtime::{Precision, device::parse_device};
 use crate::tasks::latency::{self, Observer, Options};
@@ -86,6 +86,7 @@ pub fn run(args: LatencyArgs) -> anyhow::Result<Outcome> {
         allow_tf32(args.tf32)?;
     }
     let out = sweep.out.unwrap_or_else(|| "results/latency".into());
+    output::prepare(&out)?;
     let mut writer = Writer { out: &out };
     let records = latency::run(&options, &mut writer)?;
 
@@ -219,6 +220,6 @@ impl Observer for Writer<'_> {
         for warning in &record.warnings {
             tracing::warn!("{warning}");
         }
-        write_record(self.out, record).map(drop)
+        output::write(self.out, record)
     }
 }

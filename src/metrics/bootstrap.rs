@@ -43,8 +43,9 @@ fn below(state: &mut u64, n: usize) -> usize {
     ((u128::from(z) * n as u128) >> 64) as usize
 }
 
-/// Linear interpolation between the order statistics (NumPy's default).
-fn percentile(sorted: &[f64], share: f64) -> f64 {
+/// The value below which `share` (0..1) of `sorted` lies: linear interpolation between the order
+/// statistics (NumPy's default). `sorted` must not be empty.
+pub(super) fn percentile(sorted: &[f64], share: f64) -> f64 {
     let position = share * (sorted.len() - 1) as f64;
     let (low, high) = (position.floor() as usize, position.ceil() as usize);
     sorted[low] + (sorted[high] - sorted[low]) * (position - low as f64)

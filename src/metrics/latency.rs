@@ -1,6 +1,6 @@
 //! Statistics of repeated timings: pure functions on milliseconds.
 
-use super::bootstrap;
+use super::bootstrap::{self, percentile};
 
 /// Order statistics of one case's samples, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,10 +31,10 @@ pub fn summarise(samples: &[f64]) -> Option<Summary> {
     }
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let p50 = quantile(&sorted, 0.5);
+    let p50 = percentile(&sorted, 0.5);
     let mut deviations: Vec<f64> = sorted.iter().map(|x| (x - p50).abs()).collect();
     deviations.sort_by(f64::total_cmp);
-    let mad = quantile(&deviations, 0.5);
+    let mad = percentile(&deviations, 0.5);
     let outliers = deviations
         .iter()
         .filter(|&&d| mad > 0.0 && 0.6745 * d / mad > OUTLIER_SCORE)
@@ -44,24 +44,17 @@ pub fn summarise(samples: &[f64]) -> Option<Summary> {
         min: sorted[0],
         mean: sorted.iter().sum::<f64>() / sorted.len() as f64,
         p50,
-        p90: quantile(&sorted, 0.90),
-        p95: quantile(&sorted, 0.95),
-        p99: quantile(&sorted, 0.99),
+        p90: percentile(&sorted, 0.90),
+        p95: percentile(&sorted, 0.95),
+        p99: percentile(&sorted, 0.99),
         outliers,
     })
-}
-
-/// Linear interpolation between order statistics (NumPy's default); `sorted` must not be empty.
-fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let position = share * (sorted.len() - 1) as f64;
-    let (low, high) = (position.floor() as usize, position.ceil() as usize);
-    sorted[low] + (sorted[high] - sorted[low]) * (position - low as f64)
 }
 
 fn median(samples: &[f64]) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
-    quantile(&sorted, 0.5)
+    percentile(&sorted, 0.5)
 }
 
 /// Whether warm-up may end: the medians of the last two windows of [`WARM_WINDOW`] timings differ
