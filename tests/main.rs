@@ -1,5 +1,6 @@
 //! Integration tests, by feature: small trees, the real binary, exact results.
 
+mod arithmetic;
 mod classification;
 mod common;
 mod eradio;

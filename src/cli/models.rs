@@ -1,9 +1,9 @@
 //! `radio-eval models`: the zoo, and which of it is on this machine.
 
 use super::Outcome;
+use crate::models::ARCHITECTURES;
 use crate::models::resolve::locate;
-use crate::models::zoo::{self, ZooEntry};
-use crate::models::{ARCHITECTURES, zoo::Published};
+use crate::models::zoo::{self, Published, PublishedSpeed, ZooEntry};
 use crate::weights::Checkpoint;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
@@ -41,6 +41,8 @@ struct Row {
     /// Where the weights are on this machine.
     weights: Option<PathBuf>,
     published: &'static [Published],
+    /// Images per second on an A100 with TensorRT (arXiv 2312.06709v5 Table 1).
+    published_speed: Option<PublishedSpeed>,
 }
 
 impl Row {
@@ -63,6 +65,7 @@ impl Row {
             file: entry.file,
             weights: locate(entry).ok(),
             published: entry.published,
+            published_speed: entry.published_speed,
         }
     }
 

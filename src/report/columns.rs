@@ -55,6 +55,7 @@ const METRICS: &[(&str, &str, usize, Option<Better>)] = {
         ("throughput", "images/s", 2, Some(Higher)),
         ("speedup", "speed-up", 2, Some(Higher)),
         ("gflops", "GFLOP", 2, None),
+        ("gflops_attention", "GFLOP of fused attention", 2, None),
         ("params", "parameters", 0, None),
         ("matrix_peak_share", "% of matrix peak", 1, Some(Higher)),
         ("peak_memory_bytes", "peak bytes", 0, Some(Lower)),

@@ -1,7 +1,7 @@
 //! Published figures beside measured ones.
 
 use super::record::Record;
-use crate::models::zoo::{self, Published};
+use crate::models::zoo::{self, SPEED_SOURCE, ZooEntry};
 
 /// Size of the evaluation split for which a metric is published: (metric prefix, samples).
 /// A run on fewer samples, or on another data set, is no reproduction.
@@ -13,19 +13,62 @@ const SPLITS: &[(&str, u64)] = &[
     ("box_ap", 5_000),      // COCO val2017
 ];
 
-/// The published value that may stand beside `metric` of this record: never for random weights,
-/// only for a model of the zoo on the whole evaluation split.
-pub fn beside(record: &Record, metric: &str) -> Option<&'static Published> {
+/// A published value that may stand beside a measured one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Beside {
+    pub value: f64,
+    pub source: &'static str,
+}
+
+/// The published value that may stand beside `metric` of this record, for a model of the zoo.
+///
+/// An accuracy: never beside random weights, only on the whole evaluation split. A speed: at the
+/// same resolution and with the trained window, whatever the weights; it is another machine's, which
+/// its [`heading`] says.
+pub fn beside(record: &Record, metric: &str) -> Option<Beside> {
+    let entry = zoo::entries().find(|e| e.name == record.model.name)?;
+    match metric {
+        "throughput" => speed(entry, record),
+        _ => accuracy(entry, record, metric),
+    }
+}
+
+/// The heading of the column of published values beside the column `title` of `metric`.
+pub fn heading(metric: &str, title: &str) -> String {
+    match metric {
+        "throughput" => format!("{title} (published, A100 TensorRT)"),
+        _ => format!("{title} (published)"),
+    }
+}
+
+fn speed(entry: &ZooEntry, record: &Record) -> Option<Beside> {
+    let speed = entry.published_speed?;
+    let (height, width) = record.resolution;
+    let same_work = (height, width) == (speed.resolution, speed.resolution)
+        && record
+            .model
+            .settings
+            .get("window")
+            .is_none_or(|w| w == "trained");
+    same_work.then_some(Beside {
+        value: speed.images_per_s,
+        source: SPEED_SOURCE,
+    })
+}
+
+fn accuracy(entry: &ZooEntry, record: &Record, metric: &str) -> Option<Beside> {
     if record.model.random_weights {
         return None;
     }
     let (_, samples) = SPLITS
         .iter()
         .find(|(prefix, _)| metric.starts_with(prefix))?;
-    let data = record.data.last()?;
-    if data.samples != *samples {
+    if record.data.last()?.samples != *samples {
         return None;
     }
-    let entry = zoo::entries().find(|e| e.name == record.model.name)?;
-    entry.published.iter().find(|p| p.metric == metric)
+    let published = entry.published.iter().find(|p| p.metric == metric)?;
+    Some(Beside {
+        value: published.value,
+        source: published.source,
+    })
 }

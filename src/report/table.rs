@@ -123,7 +123,7 @@ impl Table {
         }
         let published = Column {
             key: format!("{metric}_published"),
-            title: format!("{} (published)", column.title),
+            title: published::heading(metric, &column.title),
             better: None,
             ..column.clone()
         };

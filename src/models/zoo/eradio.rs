@@ -1,6 +1,6 @@
 //! E-RADIO by name (spec radio.md §1 and §3.1).
 
-use super::{Published, ZooEntry};
+use super::{Published, ZooEntry, speed};
 use serde_json::{Value, json};
 
 /// arXiv 2312.06709v5 Table 1, row E-RADIO-L at 512 px (trust V in spec/published.md §1.1).
@@ -34,6 +34,7 @@ const fn tiny(name: &'static str, patch: i64, parameters: i64, config: fn() -> V
         config,
         hints: || Value::Null,
         published: &[],
+        published_speed: None,
     }
 }
 
@@ -57,6 +58,7 @@ pub static TABLE: &[ZooEntry] = &[
             table1("miou", 48.22),
             table1("sam_iou", 76.31),
         ],
+        published_speed: speed(468.0, 512),
     },
     // Registered upstream, never released: for latency and tests, with random weights.
     tiny("eradio_xxxtiny", 16, 10_255_008, || args("eradio_xxxtiny")),

@@ -7,7 +7,7 @@
 //! (1, as in v2.5-b), and the width of SAM's summary head (its encoder's). A checkpoint's own
 //! args and tensors always win; this is for `--random-weights`.
 
-use super::{Published, ZooEntry};
+use super::{Published, ZooEntry, speed};
 use serde_json::{Map, Value, json};
 
 /// The paper's row `RADIO-ViT-H/16`, which is radio_v2.1.
@@ -166,6 +166,7 @@ const ENTRY: ZooEntry = ZooEntry {
     config: || Value::Null,
     hints: || Value::Null,
     published: &[],
+    published_speed: None,
 };
 
 const V25_ENTRY: ZooEntry = ZooEntry {
@@ -251,6 +252,7 @@ pub const TABLE: &[ZooEntry] = &[
             // The README gives another figure for the same model (spec/published.md §1.10).
             published("sam_iou", 76.58, README_2024),
         ],
+        published_speed: speed(158.0, 432),
         ..ENTRY
     },
     ZooEntry {

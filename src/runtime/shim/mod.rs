@@ -43,6 +43,7 @@ unsafe extern "C" {
         stride: i64,
         padding: i64,
         groups: i64,
+        input_size: *const i64,
         packed: *mut *mut c_void,
     ) -> c_int;
     fn re_conv_packed(

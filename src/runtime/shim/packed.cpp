@@ -45,10 +45,16 @@ int re_linear_packed(const void* x, const void* packed, const void* bias, const 
   });
 }
 
-int re_conv_pack(const void* weight, int64_t stride, int64_t padding, int64_t groups, void** packed) {
+int re_conv_pack(const void* weight, int64_t stride, int64_t padding, int64_t groups, const int64_t* input_size,
+                 void** packed) {
   return status([&] {
-    *packed = own(at::mkldnn_reorder_conv2d_weight(ref(weight).contiguous().to_mkldnn(), {padding, padding},
-                                                   {stride, stride}, {1, 1}, groups));
+    // oneDNN turns one packed layout into another by its reference code; from a plain one it is fast.
+    const at::Tensor& w = ref(weight);
+    const at::Tensor plain = (w.is_mkldnn() ? w.to_dense() : w).contiguous();
+    at::OptionalIntArrayRef size;
+    if (input_size) size = at::IntArrayRef(input_size, 4);
+    *packed = own(at::mkldnn_reorder_conv2d_weight(plain.to_mkldnn(), {padding, padding}, {stride, stride}, {1, 1},
+                                                   groups, size));
   });
 }
 

@@ -30,7 +30,9 @@ int re_allow_tf32(int allow);
 int re_linear_pack(const void* weight, void** packed);
 int re_linear_packed(const void* x, const void* packed, const void* bias, const char* attr, const char* algorithm,
                      void** y);
-int re_conv_pack(const void* weight, int64_t stride, int64_t padding, int64_t groups, void** packed);
+// input_size: four numbers, or null for whatever size.
+int re_conv_pack(const void* weight, int64_t stride, int64_t padding, int64_t groups, const int64_t* input_size,
+                 void** packed);
 int re_conv_packed(const void* x, const void* packed, const void* bias, int64_t stride, int64_t padding,
                    int64_t groups, const char* attr, const char* algorithm, void** y);
 

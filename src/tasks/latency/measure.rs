@@ -191,6 +191,10 @@ impl<'a> Runner<'a> {
             .ok_or_else(|| Error::usage("--rounds 0: nothing was timed"))?;
         let batch = self.case.batch as f64;
         let flops: f64 = self.operators.iter().map(|o| o.flops).sum();
+        let is_attention = |o: &&OperatorRow| o.name.contains("scaled_dot_product");
+        let attention: f64 = (self.operators.iter().filter(is_attention))
+            .map(|o| o.flops)
+            .sum();
         let mut record = self
             .record
             .clone()
@@ -207,6 +211,7 @@ impl<'a> Runner<'a> {
             .metric("throughput", Metric::value(batch * 1e3 / summary.mean))
             .metric("params", Metric::value(self.rival.part.parameters as f64))
             .metric("gflops", Metric::value(flops / batch / 1e9))
+            .metric("gflops_attention", Metric::value(attention / batch / 1e9))
             .metric(
                 "gflops_per_s",
                 Metric::value(flops / (summary.p50 * 1e-3) / 1e9),

@@ -1,7 +1,7 @@
 //! CLIP teachers (spec/teachers.md §2).
 
 use super::{TEACHER, published};
-use crate::models::zoo::ZooEntry;
+use crate::models::zoo::{ZooEntry, speed};
 use serde_json::{Value, json};
 
 /// `pretrained` is open_clip's tag; it decides the activation (spec/teachers.md §0.1).
@@ -21,6 +21,7 @@ pub const CLIP: &[ZooEntry] = &[
             published("knn_top1", 79.80),
             published("miou", 36.51),
         ],
+        published_speed: speed(414.0, 336),
         ..TEACHER
     },
     ZooEntry {
@@ -37,6 +38,7 @@ pub const CLIP: &[ZooEntry] = &[
             published("knn_top1", 81.10),
             published("miou", 40.04),
         ],
+        published_speed: speed(503.0, 224),
         ..TEACHER
     },
     ZooEntry {
@@ -53,6 +55,7 @@ pub const CLIP: &[ZooEntry] = &[
             published("knn_top1", 82.12),
             published("miou", 35.39),
         ],
+        published_speed: speed(486.0, 224),
         ..TEACHER
     },
     ZooEntry {
@@ -70,6 +73,7 @@ pub const CLIP: &[ZooEntry] = &[
             published("knn_top1", 85.27),
             published("miou", 39.00),
         ],
+        published_speed: speed(170.0, 378),
         ..TEACHER
     },
 ];

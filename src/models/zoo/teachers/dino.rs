@@ -1,7 +1,7 @@
 //! DINOv2 and DINOv3 (spec/teachers.md §4).
 
 use super::{TEACHER, published};
-use crate::models::zoo::ZooEntry;
+use crate::models::zoo::{ZooEntry, speed};
 use serde_json::{Value, json};
 
 pub const DINOV2: &[ZooEntry] = &[
@@ -68,6 +68,7 @@ pub const DINOV2: &[ZooEntry] = &[
         parameters: Some(1_136_486_912),
         config: || dinov2(1536, 40, 24, true, 4),
         published: &[published("knn_top1", 83.41), published("miou", 48.68)],
+        published_speed: speed(294.0, 224),
         ..TEACHER
     },
 ];

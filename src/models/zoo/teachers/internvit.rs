@@ -1,7 +1,7 @@
 //! InternViT-6B (spec/teachers.md §5).
 
 use super::{SHARDED, TEACHER, published};
-use crate::models::zoo::ZooEntry;
+use crate::models::zoo::{ZooEntry, speed};
 use serde_json::{Value, json};
 
 pub const INTERNVIT: &[ZooEntry] = &[
@@ -13,6 +13,7 @@ pub const INTERNVIT: &[ZooEntry] = &[
         parameters: Some(5_902_793_600),
         config: || internvit(224, 48),
         published: &[published("knn_top1", 78.43), published("miou", 47.20)],
+        published_speed: speed(63.0, 224),
         ..TEACHER
     },
     ZooEntry {
@@ -23,6 +24,7 @@ pub const INTERNVIT: &[ZooEntry] = &[
         parameters: Some(5_536_496_000),
         config: || internvit(448, 45),
         published: &[published("knn_top1", 68.64), published("miou", 42.78)],
+        published_speed: speed(14.0, 448),
         ..TEACHER
     },
 ];

@@ -47,4 +47,5 @@ const TEACHER: ZooEntry = ZooEntry {
     config: || Value::Null,
     hints: || Value::Null,
     published: &[],
+    published_speed: None,
 };

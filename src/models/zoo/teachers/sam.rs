@@ -1,7 +1,7 @@
 //! Image encoders of Segment Anything (spec/coco.md §1).
 
 use super::{TEACHER, published};
-use crate::models::zoo::ZooEntry;
+use crate::models::zoo::{ZooEntry, speed};
 use serde_json::{Value, json};
 
 pub const SAM: &[ZooEntry] = &[
@@ -41,6 +41,7 @@ pub const SAM: &[ZooEntry] = &[
             published("miou", 28.08),
             published("sam_iou", 77.18),
         ],
+        published_speed: speed(12.0, 1024),
         ..TEACHER
     },
 ];

@@ -1,7 +1,7 @@
 //! SigLIP and SigLIP2 (spec/teachers.md §3).
 
 use super::{SHARDED, TEACHER, published};
-use crate::models::zoo::ZooEntry;
+use crate::models::zoo::{ZooEntry, speed};
 use serde_json::{Value, json};
 
 pub const SIGLIP: &[ZooEntry] = &[
@@ -21,6 +21,7 @@ pub const SIGLIP: &[ZooEntry] = &[
             published("knn_top1", 85.16),
             published("miou", 40.53),
         ],
+        published_speed: speed(241.0, 384),
         ..TEACHER
     },
     ZooEntry {
