@@ -57,6 +57,8 @@ fn compile_shim(include: &Path) {
         .cpp(true)
         .std("c++20")
         .warnings(false)
+        // libtorch's threads are OpenMP's (torch-sys links its library).
+        .flag_if_supported("-fopenmp")
         // As libtorch itself was built: at::RecordFunction has members that exist without it only.
         .define("NDEBUG", None)
         .include(include)
@@ -64,6 +66,7 @@ fn compile_shim(include: &Path) {
         .file("src/runtime/shim/observe.cpp")
         .file("src/runtime/shim/device.cpp")
         .file("src/runtime/shim/packed.cpp")
+        .file("src/runtime/shim/threads.cpp")
         .compile("radio_eval_shim");
 }
 

@@ -56,8 +56,8 @@ fn pass(source: &Arc<Folder>) -> Result<f64> {
     let mut count = 0;
     let indices = (0..source.len()).collect();
     for batch in load(source.clone(), indices, Transform::crop(256, 224), options) {
-        let batch = batch?;
-        let normalised = (batch.pixels - &mean) / &std;
+        let mut pixels = batch?.pixels;
+        let normalised = pixels.f_subtract_(&mean)?.f_divide_(&std)?;
         count += normalised.size()[0];
     }
     Ok(count as f64 / start.elapsed().as_secs_f64())

@@ -2,28 +2,27 @@
 
 use super::image::RgbImage;
 use crate::Result;
-use tch::{Kind, Tensor};
+use std::mem::MaybeUninit;
+use tch::{Device, Kind, Tensor};
 
 /// `x * (1/255)` in fp32, as upstream's transform computes it.
 const SCALE: f32 = 1.0 / 255.0;
 
 /// Images of one size as `[b,3,H,W]` fp32 in `[0,1]`, on the CPU.
 pub fn to_float(images: &[RgbImage]) -> Tensor {
-    let Some(first) = images.first() else {
-        return Tensor::empty([0, 3, 0, 0], (Kind::Float, tch::Device::Cpu));
+    let (height, width) = images.first().map_or((0, 0), |i| (i.height, i.width));
+    let shape = [images.len() as i64, 3, height as i64, width as i64];
+    let batch = Tensor::empty(shape, (Kind::Float, Device::Cpu));
+    // SAFETY: a new tensor is contiguous, and nobody else has it; every value is written below
+    // before it is read.
+    let values = unsafe {
+        std::slice::from_raw_parts_mut(batch.data_ptr().cast::<MaybeUninit<f32>>(), batch.numel())
     };
-    let plane = first.width * first.height;
-    let mut values = vec![0f32; images.len() * 3 * plane];
-    for (image, out) in images.iter().zip(values.chunks_exact_mut(3 * plane)) {
+    let image_size = (3 * height * width).max(1);
+    for (image, out) in images.iter().zip(values.chunks_exact_mut(image_size)) {
         planes(&image.data, out);
     }
-    let shape = [
-        images.len() as i64,
-        3,
-        first.height as i64,
-        first.width as i64,
-    ];
-    Tensor::from_slice(&values).view(shape)
+    batch
 }
 
 /// `[b,H,W,3]` bytes to `[b,3,H,W]` fp32 in `[0,1]`, on the tensor's device.
@@ -33,13 +32,105 @@ pub fn bytes_to_float(bytes: &Tensor) -> Result<Tensor> {
 }
 
 /// Interleaved bytes to three planes of scaled floats.
-fn planes(bytes: &[u8], out: &mut [f32]) {
+fn planes(bytes: &[u8], out: &mut [MaybeUninit<f32>]) {
+    assert_eq!(bytes.len(), out.len());
+    #[cfg(target_arch = "x86_64")]
+    if avx512::available() {
+        // SAFETY: the processor has what it takes.
+        return unsafe { avx512::planes(bytes, out) };
+    }
+    portable(bytes, out);
+}
+
+fn portable(bytes: &[u8], out: &mut [MaybeUninit<f32>]) {
     let plane = out.len() / 3;
     let (red, rest) = out.split_at_mut(plane);
     let (green, blue) = rest.split_at_mut(plane);
     for (((pixel, r), g), b) in bytes.chunks_exact(3).zip(red).zip(green).zip(blue) {
-        *r = f32::from(pixel[0]) * SCALE;
-        *g = f32::from(pixel[1]) * SCALE;
-        *b = f32::from(pixel[2]) * SCALE;
+        r.write(f32::from(pixel[0]) * SCALE);
+        g.write(f32::from(pixel[1]) * SCALE);
+        b.write(f32::from(pixel[2]) * SCALE);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use super::{MaybeUninit, SCALE};
+    use std::arch::x86_64::*;
+
+    /// Pixels, of three bytes, that become a register of floats per channel.
+    const STEP: usize = 16;
+
+    pub fn available() -> bool {
+        is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vbmi")
+    }
+
+    /// As [`super::portable`].
+    ///
+    /// # Safety
+    /// The processor has AVX-512 F, BW and VBMI.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    pub unsafe fn planes(bytes: &[u8], out: &mut [MaybeUninit<f32>]) {
+        let plane = out.len() / 3;
+        let scale = _mm512_set1_ps(SCALE);
+        for at in (0..plane).step_by(STEP) {
+            let count = STEP.min(plane - at);
+            let pixels = &bytes[at * 3..(at + count) * 3];
+            // SAFETY: the mask leaves out what is behind `pixels`.
+            let pixels = unsafe {
+                let mask = u64::MAX >> (64 - pixels.len());
+                _mm512_maskz_loadu_epi8(mask, pixels.as_ptr().cast())
+            };
+            for (channel, order) in ORDERS.iter().enumerate() {
+                // SAFETY: `order` is 64 bytes long.
+                let order = unsafe { _mm512_loadu_si512(order.as_ptr().cast()) };
+                let lanes = _mm512_maskz_permutexvar_epi8(LOW_BYTES, order, pixels);
+                let values = _mm512_mul_ps(_mm512_cvtepi32_ps(lanes), scale);
+                let target = &mut out[channel * plane + at..channel * plane + at + count];
+                // SAFETY: the mask leaves out what is behind `target`.
+                unsafe {
+                    let mask = u16::MAX >> (STEP - count);
+                    _mm512_mask_storeu_ps(target.as_mut_ptr().cast(), mask, values);
+                }
+            }
+        }
+    }
+
+    /// The low byte of each 32-bit lane.
+    const LOW_BYTES: u64 = 0x1111_1111_1111_1111;
+
+    /// By channel: where each lane's low byte comes from.
+    static ORDERS: [[u8; 64]; 3] = {
+        let mut orders = [[0; 64]; 3];
+        let mut at = 0;
+        while at < 3 * STEP {
+            orders[at % 3][at / 3 * 4] = at as u8;
+            at += 1;
+        }
+        orders
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_and_size_gives_the_portable_floats() {
+        for pixels in [1, 15, 16, 17, 256] {
+            let image = RgbImage {
+                width: pixels,
+                height: 1,
+                data: (0..pixels * 3).map(|i| (i * 7) as u8).collect(),
+            };
+            let values = Vec::<f32>::try_from(to_float(&[image.clone()]).view(-1)).expect("floats");
+            let expected = |at: usize| {
+                let (channel, pixel) = (at / pixels, at % pixels);
+                f32::from(image.data[pixel * 3 + channel]) * SCALE
+            };
+            assert!((0..pixels * 3).all(|at| values[at] == expected(at)));
+        }
     }
 }

@@ -5,8 +5,8 @@
 //! for itself.
 
 use super::decode::Limits;
-use super::image::RgbImage;
-use super::resize::{Filter, Region, resize_region};
+use super::image::{Part, RgbImage};
+use super::resize::{Filter, Region, Target};
 use serde_json::{Value, json};
 
 /// How the resized size follows from the image's, and what is cut out of it.
@@ -94,15 +94,41 @@ impl Transform {
         }
     }
 
-    /// The result for `image`, of the size [`Transform::output_size`] tells.
+    /// The pixels that [`Transform::apply`] reads of an image of this size; all where it fails.
+    pub fn reads(&self, height: usize, width: usize) -> Region {
+        match self.plan(height, width) {
+            Ok(plan) => self.target(&plan).0.reads(width, height),
+            Err(_) => Region::whole(width, height),
+        }
+    }
+
+    /// The result for an image, or for one of which `part` holds at least what
+    /// [`Transform::reads`] says; of the size that [`Transform::output_size`] tells.
     ///
     /// # Errors
     /// A sentence where the resized image would exceed the pixel limit: an extreme aspect ratio
     /// under `Shortest`.
-    pub fn apply(&self, image: &RgbImage) -> Result<RgbImage, String> {
-        let plan = self.plan(image.height, image.width)?;
+    pub fn apply<'a>(&self, part: impl Into<Part<'a>>) -> Result<RgbImage, String> {
+        let part = part.into();
+        let plan = self.plan(part.height, part.width)?;
+        let (target, inset_x, inset_y) = self.target(&plan);
+        let inside = target.of(&part);
+        let Region { width, height, .. } = target.region;
+        if (height, width) == plan.window {
+            return Ok(inside);
+        }
+        let mut out = RgbImage::black(plan.window.1, plan.window.0);
+        for y in 0..height {
+            let start = ((y + inset_y) * out.width + inset_x) * 3;
+            out.data[start..start + width * 3].copy_from_slice(inside.row(y));
+        }
+        Ok(out)
+    }
+
+    /// The window's part inside the resized image, and its x and y in the window.
+    fn target(&self, plan: &Plan) -> (Target, usize, usize) {
         let (resized_height, resized_width) = plan.resized;
-        // The window's part inside the resized image: (first, length, offset in the window).
+        // (first, length, offset in the window)
         let clip = |start: i64, window: usize, size: usize| {
             let first = start.clamp(0, size as i64);
             let end = (start + window as i64).clamp(first, size as i64);
@@ -117,16 +143,13 @@ impl Transform {
             width,
             height,
         };
-        let inside = resize_region(image, resized_width, resized_height, self.filter, region);
-        if (height, width) == plan.window {
-            return Ok(inside);
-        }
-        let mut out = RgbImage::black(plan.window.1, plan.window.0);
-        for y in 0..height {
-            let start = ((y + inset_y) * out.width + inset_x) * 3;
-            out.data[start..start + width * 3].copy_from_slice(inside.row(y));
-        }
-        Ok(out)
+        let target = Target {
+            width: resized_width,
+            height: resized_height,
+            filter: self.filter,
+            region,
+        };
+        (target, inset_x, inset_y)
     }
 
     /// (height, width) of the result for an image of (height, width); errors as `apply`.

@@ -7,6 +7,7 @@ mod jpeg;
 mod other;
 
 pub use super::image::RgbImage;
+use super::image::{Part, Region};
 
 /// What a file may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +46,19 @@ impl Limits {
 /// A sentence for the caller to put behind the file's name: unknown format, damaged or truncated
 /// data, more pixels than `limits` allow.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage, String> {
+    let part = decode_part(bytes, limits, |height, width| Region::whole(width, height))?;
+    Ok(part.pixels.into_owned())
+}
+
+/// At least the pixels in `needed(height, width)` of what [`decode`] gives, without computing all
+/// others; the same errors.
+pub fn decode_part(
+    bytes: &[u8],
+    limits: &Limits,
+    needed: impl Fn(usize, usize) -> Region,
+) -> Result<Part<'static>, String> {
     if jpeg::recognises(bytes) {
-        return jpeg::decode(bytes, limits);
+        return jpeg::decode(bytes, limits, needed);
     }
-    other::decode(bytes, limits)
+    other::decode(bytes, limits).map(Part::from)
 }

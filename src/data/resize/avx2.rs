@@ -5,7 +5,7 @@
 //! the sums are joined before rounding: the same integer as Pillow's.
 
 use super::portable;
-use super::taps::{PRECISION, ROUND, Taps};
+use super::taps::{Columns, PRECISION, ROUND};
 use crate::data::image::RgbImage;
 use std::arch::x86_64::*;
 use std::ops::Range;
@@ -35,7 +35,7 @@ struct Quad {
     high: [i32; 8],
 }
 
-/// Output columns `x ..` of the rows `needed`, into `out`.
+/// The output `columns` of the rows `needed`, into `out`.
 ///
 /// # Safety
 /// The processor has AVX2.
@@ -43,15 +43,14 @@ struct Quad {
 pub unsafe fn horizontal(
     image: &RgbImage,
     needed: Range<usize>,
-    taps: &Taps,
-    x: usize,
+    columns: &Columns,
     out: &mut RgbImage,
 ) {
     // Per output pixel: byte offset of its window and its weights in groups of four, zero-padded.
     let mut quads = Vec::new();
     let mut windows = Vec::with_capacity(out.width);
-    for o in x..x + out.width {
-        let (first, weights) = taps.of(o);
+    for o in 0..out.width {
+        let (first, weights) = columns.of(o);
         quads.extend(weights.chunks(4).map(|group| {
             let w = |i: usize| group.get(i).copied().unwrap_or(0);
             let (a, b) = (split(w(0), w(1)), split(w(2), w(3)));

@@ -7,12 +7,15 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod nearest;
 mod portable;
 mod taps;
 
-use super::image::RgbImage;
-use taps::Taps;
+pub use super::image::Region;
+use super::image::{Part, RgbImage};
+use taps::{Columns, Taps};
 
 /// Resampling filter, by Pillow's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -23,69 +26,104 @@ pub enum Filter {
     Bicubic,
 }
 
-/// A rectangle of the resized image, in pixels.
+/// What to make of an image: `region` of its resized form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Region {
-    pub x: usize,
-    pub y: usize,
+pub struct Target {
+    /// Size of the whole resized image.
     pub width: usize,
     pub height: usize,
+    pub filter: Filter,
+    pub region: Region,
 }
 
 /// `Image.resize((width, height), filter)` of Pillow up to 12.
 pub fn resize(image: &RgbImage, width: usize, height: usize, filter: Filter) -> RgbImage {
-    let all = Region {
-        x: 0,
-        y: 0,
+    let target = Target {
         width,
         height,
+        filter,
+        region: Region::whole(width, height),
     };
-    resize_region(image, width, height, filter, all)
+    target.of(&image.into())
 }
 
-/// The part `region` of what [`resize`] gives, without computing the rest.
-pub fn resize_region(
-    image: &RgbImage,
-    width: usize,
-    height: usize,
-    filter: Filter,
-    region: Region,
-) -> RgbImage {
-    if region.width == 0 || region.height == 0 {
-        return RgbImage::black(region.width, region.height);
+impl Target {
+    fn is_empty(&self) -> bool {
+        self.region.width == 0 || self.region.height == 0
     }
-    if filter == Filter::Nearest {
-        return nearest::resize(image, width, height, region);
+
+    /// The pixels that are read of an image of `width` x `height`.
+    pub fn reads(&self, width: usize, height: usize) -> Region {
+        // Nearest neighbour is rare, and its cost is the decoding.
+        if self.filter == Filter::Nearest || self.is_empty() {
+            return Region::whole(width, height);
+        }
+        let span = |input, output, start, count| {
+            Taps::cached(input, output, self.filter).span(start, count)
+        };
+        let columns = span(width, self.width, self.region.x, self.region.width);
+        let rows = span(height, self.height, self.region.y, self.region.height);
+        Region {
+            x: columns.start,
+            y: rows.start,
+            width: columns.len(),
+            height: rows.len(),
+        }
     }
-    let columns = Taps::cached(image.width, width, filter);
-    let rows = Taps::cached(image.height, height, filter);
-    let needed = rows.span(region.y, region.height);
-    let wide = horizontal(image, needed.clone(), &columns, region.x, region.width);
-    vertical(&wide, needed.start, &rows, region.y, region.height)
+
+    /// The result for an image of which `part` holds at least what [`Target::reads`] says.
+    pub fn of(&self, part: &Part) -> RgbImage {
+        let region = self.region;
+        if self.is_empty() {
+            return RgbImage::black(region.width, region.height);
+        }
+        if self.filter == Filter::Nearest {
+            return nearest::resize(part, self);
+        }
+        let columns = Taps::cached(part.width, self.width, self.filter);
+        let rows = Taps::cached(part.height, self.height, self.filter);
+        let needed = rows.span(region.y, region.height);
+        let columns = Columns {
+            taps: &columns,
+            start: region.x,
+            origin: part.x,
+        };
+        let rows_in_part = needed.start - part.y..needed.end - part.y;
+        let wide = horizontal(&part.pixels, rows_in_part, &columns, region.width);
+        vertical(&wide, needed.start, &rows, region.y, region.height)
+    }
 }
 
-/// Resamples the rows `needed` along x, for output columns `x .. x + width`.
+/// Resamples the rows `needed` along x to `width` columns.
 fn horizontal(
     image: &RgbImage,
     needed: std::ops::Range<usize>,
-    taps: &Taps,
-    x: usize,
+    columns: &Columns,
     width: usize,
 ) -> RgbImage {
     let mut out = RgbImage::black(width, needed.len());
-    if taps.is_identity() {
+    if columns.taps.is_identity() {
+        let first = columns.start - columns.origin;
         for (line, y) in out.data.chunks_exact_mut(width * 3).zip(needed) {
-            line.copy_from_slice(&image.row(y)[x * 3..(x + width) * 3]);
+            line.copy_from_slice(&image.row(y)[first * 3..(first + width) * 3]);
         }
+        return out;
+    }
+    #[cfg(target_arch = "x86_64")]
+    if avx512::available()
+        && let Some(pass) = avx512::Horizontal::new(columns, width)
+    {
+        // SAFETY: the processor has what it takes.
+        unsafe { pass.apply(image, needed, &mut out) };
         return out;
     }
     #[cfg(target_arch = "x86_64")]
     if avx2::available() {
         // SAFETY: the processor has AVX2.
-        unsafe { avx2::horizontal(image, needed, taps, x, &mut out) };
+        unsafe { avx2::horizontal(image, needed, columns, &mut out) };
         return out;
     }
-    portable::horizontal(image, needed, taps, x, &mut out);
+    portable::horizontal(image, needed, columns, &mut out);
     out
 }
 
@@ -101,6 +139,12 @@ fn vertical(image: &RgbImage, first: usize, taps: &Taps, y: usize, height: usize
     }
     for (line, o) in out.data.chunks_exact_mut(image.width * 3).zip(y..) {
         let (start, weights) = taps.of(o);
+        #[cfg(target_arch = "x86_64")]
+        if avx512::available() {
+            // SAFETY: the processor has what it takes.
+            unsafe { avx512::vertical(image, start - first, weights, line) };
+            continue;
+        }
         #[cfg(target_arch = "x86_64")]
         if avx2::available() {
             // SAFETY: the processor has AVX2.

@@ -1,20 +1,21 @@
 //! Pillow's nearest neighbour (`Geometry.c`: `ImagingScaleAffine`).
 
-use super::Region;
+use super::{Part, Target};
 use crate::data::image::RgbImage;
 
-/// The part `region` of `image` at `width` x `height`.
-pub fn resize(image: &RgbImage, width: usize, height: usize, region: Region) -> RgbImage {
-    let columns = positions(image.width, width);
-    let rows = positions(image.height, height);
+pub fn resize(part: &Part, target: &Target) -> RgbImage {
+    let region = target.region;
+    let columns = positions(part.width, target.width);
+    let rows = positions(part.height, target.height);
     let mut out = RgbImage::black(region.width, region.height);
     let lines = out.data.chunks_exact_mut(region.width * 3);
     for (line, y) in lines.zip(&rows[region.y..]) {
         let Some(y) = *y else { continue };
-        let row = image.row(y);
+        let row = part.pixels.row(y - part.y);
         for (pixel, x) in line.chunks_exact_mut(3).zip(&columns[region.x..]) {
             if let Some(x) = *x {
-                pixel.copy_from_slice(&row[x * 3..x * 3 + 3]);
+                let at = (x - part.x) * 3;
+                pixel.copy_from_slice(&row[at..at + 3]);
             }
         }
     }

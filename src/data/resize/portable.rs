@@ -1,22 +1,16 @@
 //! The two passes in plain Rust.
 
-use super::taps::{PRECISION, ROUND, Taps};
+use super::taps::{Columns, PRECISION, ROUND};
 use crate::data::image::RgbImage;
 use std::ops::Range;
 
-/// Output columns `x ..` of the rows `needed`, into `out`.
-pub fn horizontal(
-    image: &RgbImage,
-    needed: Range<usize>,
-    taps: &Taps,
-    x: usize,
-    out: &mut RgbImage,
-) {
+/// The output `columns` of the rows `needed`, into `out`.
+pub fn horizontal(image: &RgbImage, needed: Range<usize>, columns: &Columns, out: &mut RgbImage) {
     let width = out.width;
     for (line, y) in out.data.chunks_exact_mut(width * 3).zip(needed) {
         let row = image.row(y);
-        for (pixel, o) in line.chunks_exact_mut(3).zip(x..) {
-            let (first, weights) = taps.of(o);
+        for (o, pixel) in line.chunks_exact_mut(3).enumerate() {
+            let (first, weights) = columns.of(o);
             let mut sums = [ROUND; 3];
             for (source, weight) in row[first * 3..].chunks_exact(3).zip(weights) {
                 for (sum, &value) in sums.iter_mut().zip(source) {

@@ -96,6 +96,25 @@ impl Taps {
     }
 }
 
+/// What a run of outputs reads from a part of the input.
+#[derive(Clone, Copy)]
+pub struct Columns<'a> {
+    pub taps: &'a Taps,
+    /// The first output.
+    pub start: usize,
+    /// The input where the part begins.
+    pub origin: usize,
+}
+
+impl Columns<'_> {
+    /// First input within the part and weights of the run's output `o`.
+    #[inline]
+    pub fn of(&self, o: usize) -> (usize, &[i32]) {
+        let (first, weights) = self.taps.of(self.start + o);
+        (first - self.origin, weights)
+    }
+}
+
 /// To fixed point, halves away from zero.
 fn quantise(weight: f64) -> i32 {
     let scaled = weight * f64::from(1 << PRECISION);

@@ -1,5 +1,5 @@
 //! What tch lacks, through a small C++ shim (`shim.h`): operator observation, packed weights,
-//! device events, allocator statistics, graphs.
+//! libtorch's threads, device events, allocator statistics, graphs.
 //!
 //! The device half is written against libtorch's device-generic interfaces. It compiles and links
 //! everywhere; it was not run on a GPU when written (none was at hand).
@@ -7,10 +7,12 @@
 mod graph;
 mod observe;
 mod packed;
+mod threads;
 
 pub use graph::DeviceGraph;
 pub use observe::{OperatorRow, observe};
 pub use packed::{PackedConv, PackedLinear, Pointwise, worthwhile};
+pub use threads::on_every_thread;
 
 use crate::{Error, Result};
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -57,6 +59,7 @@ unsafe extern "C" {
         algorithm: *const c_char,
         y: *mut *mut c_void,
     ) -> c_int;
+    fn re_on_every_thread(work: unsafe extern "C" fn(*mut c_void), user: *mut c_void) -> c_int;
     fn re_graph_begin(device: i64, graph: *mut *mut c_void) -> c_int;
     fn re_graph_end(graph: *mut c_void) -> c_int;
     fn re_graph_replay(graph: *mut c_void) -> c_int;

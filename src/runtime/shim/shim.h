@@ -1,4 +1,5 @@
-// What tch lacks: operator observation, device events, allocator statistics, device graphs.
+// What tch lacks: operator observation, packed weights, libtorch's threads, device events, allocator
+// statistics, device graphs.
 // Device parts use libtorch's device-generic interfaces (c10::Event, at::accelerator), so that
 // one source serves CPU builds and CUDA builds and needs no CUDA header.
 //
@@ -35,6 +36,9 @@ int re_conv_pack(const void* weight, int64_t stride, int64_t padding, int64_t gr
                  void** packed);
 int re_conv_packed(const void* x, const void* packed, const void* bias, int64_t stride, int64_t padding,
                    int64_t groups, const char* attr, const char* algorithm, void** y);
+
+// Calls `work` once on each of libtorch's threads, all at once, and waits for them; `work` must not throw.
+int re_on_every_thread(void (*work)(void* user), void* user);
 
 // A captured forward pass: begin, run it once, end, then replay as often as wanted.
 int re_graph_begin(int64_t device, void** graph);

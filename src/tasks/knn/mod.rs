@@ -2,7 +2,9 @@
 //! normalised summaries, cosine similarity to every train image, the k nearest vote for their
 //! class with weight exp(similarity / temperature).
 
+mod scan;
 pub mod search;
+mod select;
 pub mod topk;
 
 use super::classify::{self, Job, Outcome, RANKED};

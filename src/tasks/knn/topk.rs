@@ -1,7 +1,8 @@
-//! The running k best neighbours of each query while key blocks pass by.
+//! The k best neighbours of each query while key blocks pass by.
 
 use crate::{Error, Result};
 use rayon::prelude::*;
+use std::cmp::Ordering;
 
 /// A key and its cosine similarity to the query.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -11,102 +12,126 @@ pub struct Neighbour {
     pub key: u32,
 }
 
-/// For each query its best neighbours so far, best first; equal similarities in order of key.
-#[derive(Debug, Clone)]
-pub struct TopK {
-    k: usize,
-    lists: Vec<Vec<Neighbour>>,
+impl Neighbour {
+    /// Best first; equal similarities in order of key. No similarity is NaN.
+    fn order(&self, other: &Self) -> Ordering {
+        let by_similarity = other.similarity.partial_cmp(&self.similarity);
+        by_similarity
+            .unwrap_or(Ordering::Equal)
+            .then(self.key.cmp(&other.key))
+    }
 }
 
+/// For each query its nearest keys, best first; equal similarities in order of key.
+#[derive(Debug, Clone)]
+pub struct TopK(Vec<Vec<Neighbour>>);
+
 impl TopK {
-    pub fn new(queries: usize, k: usize) -> Self {
-        TopK {
-            k,
-            lists: vec![Vec::with_capacity(k); queries],
+    /// Of `candidates`, one list per query, after all of `keys` keys.
+    ///
+    /// # Errors
+    /// Where a query found fewer than its share of neighbours: its features, or all keys', are not
+    /// numbers.
+    pub fn new(candidates: Vec<Candidates>, keys: usize) -> Result<Self> {
+        let short = |c: &Candidates| c.found.len() < c.k.min(keys);
+        if let Some(query) = candidates.iter().position(short) {
+            return Err(Error::model(format!(
+                "query {query} has similarities that are not numbers; the features hold NaN"
+            )));
         }
+        let lists = candidates.into_par_iter().map(Candidates::nearest);
+        Ok(TopK(lists.collect()))
     }
 
     /// The neighbours of `query`, best first: k of them, or all keys where there are fewer.
     pub fn of(&self, query: usize) -> &[Neighbour] {
-        &self.lists[query]
+        &self.0[query]
     }
 
     pub fn queries(&self) -> usize {
-        self.lists.len()
+        self.0.len()
+    }
+}
+
+/// Keys that may be among the k nearest of one query, in no order.
+///
+/// A key is added by appending. Only when `k + slack` are there, the best k are selected, which
+/// costs each key a few steps, where a sorted list would move k / 2 entries for each.
+#[derive(Debug, Clone)]
+pub struct Candidates {
+    k: usize,
+    found: Vec<Neighbour>,
+    /// What a later key must exceed: the k-th best similarity when it was last selected.
+    bar: f32,
+}
+
+impl Candidates {
+    /// `k`: at least 1.
+    pub fn new(k: usize) -> Self {
+        Candidates {
+            k,
+            found: Vec::with_capacity(k + slack(k)),
+            bar: f32::NEG_INFINITY,
+        }
     }
 
     pub fn k(&self) -> usize {
         self.k
     }
 
-    /// The similarity that a later key must exceed to be among the k best of each query of
-    /// `queries`; -inf while a query has fewer than k.
-    pub fn thresholds(&self, queries: std::ops::Range<usize>) -> Vec<f32> {
-        self.lists[queries]
-            .iter()
-            .map(|l| threshold(l, self.k))
-            .collect()
+    /// The similarity that a later key must exceed to be added; -inf while fewer than k are there.
+    pub fn bar(&mut self) -> f32 {
+        if self.bar == f32::NEG_INFINITY && self.found.len() >= self.k {
+            self.select();
+        }
+        self.bar
     }
 
-    /// Takes in a block of similarities of consecutive queries from `first_query` on and
-    /// consecutive keys from `first_key` on.
+    /// Takes in the similarities of consecutive keys from `first_key` on. Keys must come in
+    /// ascending order over the calls: an equal similarity never displaces an earlier key.
     ///
-    /// `block`: [queries, keys], row-major. Keys must come in ascending order over the calls: an
-    /// equal similarity never displaces an earlier key.
-    pub fn merge_block(&mut self, block: &[f32], keys: usize, first_query: usize, first_key: u32) {
-        let k = self.k;
-        self.lists[first_query..]
-            .par_iter_mut()
-            .zip(block.par_chunks_exact(keys))
-            .for_each(|(list, row)| scan(list, k, row, first_key));
-    }
-
-    /// Takes in candidates picked out elsewhere: (query, key, similarity), ascending by query,
-    /// then key.
-    pub fn merge_candidates(&mut self, candidates: impl Iterator<Item = (usize, u32, f32)>) {
-        for (query, key, similarity) in candidates {
-            let list = &mut self.lists[query];
-            if similarity > threshold(list, self.k) {
-                insert(list, self.k, Neighbour { similarity, key });
+    /// Almost every similarity is below the bar, so whole strips are passed over by one vectorised
+    /// comparison.
+    pub fn scan(&mut self, similarities: &[f32], first_key: u32) {
+        const STRIP: usize = 64;
+        let strips = similarities.chunks(STRIP);
+        for (strip, first) in strips.zip((first_key..).step_by(STRIP)) {
+            if any_above(strip, self.bar) {
+                for (&similarity, key) in strip.iter().zip(first..) {
+                    self.add(Neighbour { similarity, key });
+                }
             }
         }
     }
 
-    /// An error where a query found fewer than its share of neighbours: its features, or all
-    /// keys', are not numbers.
-    pub fn check(&self, keys: usize) -> Result<()> {
-        match self.lists.iter().position(|l| l.len() < self.k.min(keys)) {
-            None => Ok(()),
-            Some(query) => Err(Error::model(format!(
-                "query {query} has similarities that are not numbers; the features hold NaN"
-            ))),
-        }
-    }
-}
-
-fn threshold(list: &[Neighbour], k: usize) -> f32 {
-    match list.last() {
-        Some(worst) if list.len() == k => worst.similarity,
-        _ => f32::NEG_INFINITY,
-    }
-}
-
-/// Almost every similarity is below the threshold, so whole strips are passed over by one
-/// vectorised comparison.
-fn scan(list: &mut Vec<Neighbour>, k: usize, row: &[f32], first_key: u32) {
-    const STRIP: usize = 64;
-    let mut bar = threshold(list, k);
-    for (strip, first) in row.chunks(STRIP).zip((first_key..).step_by(STRIP)) {
-        if !any_above(strip, bar) {
-            continue;
-        }
-        for (&similarity, key) in strip.iter().zip(first..) {
-            if similarity > bar {
-                insert(list, k, Neighbour { similarity, key });
-                bar = threshold(list, k);
+    /// Takes in one key, which must come after all earlier ones.
+    pub fn add(&mut self, new: Neighbour) {
+        if new.similarity > self.bar {
+            self.found.push(new);
+            if self.found.len() == self.k + slack(self.k) {
+                self.select();
             }
         }
     }
+
+    fn select(&mut self) {
+        let (_, worst, _) = self
+            .found
+            .select_nth_unstable_by(self.k - 1, Neighbour::order);
+        self.bar = worst.similarity;
+        self.found.truncate(self.k);
+    }
+
+    fn nearest(mut self) -> Vec<Neighbour> {
+        self.found.sort_unstable_by(Neighbour::order);
+        self.found.truncate(self.k);
+        self.found
+    }
+}
+
+/// Candidates kept beyond k: the more, the rarer the selections, and the later the bar rises.
+fn slack(k: usize) -> usize {
+    k.clamp(16, 256)
 }
 
 /// Whether any value exceeds `bar`. Lanes without a branch, for the vectoriser.
@@ -122,49 +147,53 @@ fn any_above(strip: &[f32], bar: f32) -> bool {
     above.iter().any(|&hit| hit != 0) || chunks.remainder().iter().any(|&value| value > bar)
 }
 
-fn insert(list: &mut Vec<Neighbour>, k: usize, new: Neighbour) {
-    let place = list.partition_point(|n| n.similarity >= new.similarity);
-    if list.len() == k {
-        list.pop();
-    }
-    list.insert(place, new);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn keys(top: &TopK, query: usize) -> Vec<u32> {
-        top.of(query).iter().map(|n| n.key).collect()
+    fn keys(candidates: Candidates) -> Vec<u32> {
+        candidates.nearest().iter().map(|n| n.key).collect()
     }
 
     #[test]
     fn keeps_the_best_over_blocks_and_the_earlier_key_of_equals() {
-        let mut top = TopK::new(2, 3);
-        top.merge_block(&[0.1, 0.5, 0.3, 0.9, 0.9, 0.9], 3, 0, 0);
-        top.merge_block(&[0.5, 0.2, 0.9, 1.0], 2, 0, 3);
-        assert_eq!(keys(&top, 0), [1, 3, 2]);
-        assert_eq!(keys(&top, 1), [4, 0, 1]);
+        let mut first = Candidates::new(3);
+        first.scan(&[0.1, 0.5, 0.3], 0);
+        first.scan(&[0.5, 0.2], 3);
+        assert_eq!(keys(first), [1, 3, 2]);
+        let mut second = Candidates::new(3);
+        second.scan(&[0.9, 0.9, 0.9], 0);
+        second.scan(&[0.9, 1.0], 3);
+        assert_eq!(keys(second), [4, 0, 1]);
+    }
+
+    /// Many ties, and so many keys that the best are selected again and again.
+    #[test]
+    fn equals_a_stable_sort() {
+        let row: Vec<f32> = (0..5_000u32).map(|i| ((i * 37) % 101) as f32).collect();
+        let mut scanned = Candidates::new(7);
+        for (block, first) in row.chunks(300).zip((0..).step_by(300)) {
+            scanned.scan(block, first);
+        }
+        let mut sorted: Vec<(u32, f32)> = (0..).zip(row).collect();
+        sorted.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let expected: Vec<u32> = sorted.iter().take(7).map(|p| p.0).collect();
+        assert_eq!(keys(scanned), expected);
     }
 
     #[test]
-    fn candidates_give_what_blocks_give() {
-        let row: Vec<f32> = (0..200u32).map(|i| ((i * 37) % 101) as f32).collect();
-        let mut blocks = TopK::new(1, 7);
-        blocks.merge_block(&row, 200, 0, 0);
-        let mut picked = TopK::new(1, 7);
-        picked.merge_candidates((0..).zip(&row).map(|(i, &s)| (0, i, s)));
-        assert_eq!(blocks.of(0), picked.of(0));
-        let mut sorted: Vec<(u32, f32)> = (0..).zip(row).collect();
-        sorted.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        let expected: Vec<u32> = sorted.iter().take(7).map(|p| p.0).collect();
-        assert_eq!(keys(&blocks, 0), expected);
+    fn the_bar_is_the_kth_best_as_soon_as_k_are_there() {
+        let mut candidates = Candidates::new(2);
+        candidates.scan(&[0.1], 0);
+        assert_eq!(candidates.bar(), f32::NEG_INFINITY);
+        candidates.scan(&[0.3, 0.2], 1);
+        assert_eq!(candidates.bar(), 0.2);
     }
 
     #[test]
     fn nan_is_told() {
-        let mut top = TopK::new(1, 1);
-        top.merge_block(&[f32::NAN], 1, 0, 0);
-        assert!(top.check(1).is_err());
+        let mut candidates = Candidates::new(1);
+        candidates.scan(&[f32::NAN], 0);
+        assert!(TopK::new(vec![candidates], 1).is_err());
     }
 }

@@ -1,15 +1,20 @@
 //! Markers of a JPEG file: frame, tables, scans (ITU T.81 Annex B).
 
 use super::huffman::Table;
-use std::rc::Rc;
 
 /// Zigzag order to rows and columns. A damaged run may lead past 63: those land on the last one,
 /// as in libjpeg.
-pub const NATURAL: [u8; 64 + 16] = [
+pub static NATURAL: [u8; 256] = {
+    let mut natural = [63; 256];
+    let (head, _) = natural.split_at_mut(64);
+    head.copy_from_slice(&ZIGZAG);
+    natural
+};
+
+const ZIGZAG: [u8; 64] = [
     0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20,
     13, 6, 7, 14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59,
-    52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63,
-    63, 63, 63, 63, 63, 63,
+    52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
 ];
 
 /// Quantisation steps in rows and columns.
@@ -62,8 +67,8 @@ pub struct Scan {
 #[derive(Default)]
 pub struct Tables {
     pub quant: [Option<Quant>; 4],
-    pub dc: [Option<Rc<Table>>; 4],
-    pub ac: [Option<Rc<Table>>; 4],
+    pub dc: [Option<Box<Table>>; 4],
+    pub ac: [Option<Box<Table>>; 4],
     pub restart_interval: usize,
     pub jfif: bool,
     /// Colour transform of an Adobe segment.
@@ -105,7 +110,7 @@ impl Tables {
             if total > 256 || slot > 3 || class >> 4 > 1 {
                 return Err(damaged());
             }
-            let table = Rc::new(Table::new(counts, symbols)?);
+            let table = Box::new(Table::new(counts, symbols)?);
             let tables = if class >> 4 == 0 {
                 &mut self.dc
             } else {
@@ -125,7 +130,7 @@ impl Tables {
             let values = rest.get(..length).ok_or_else(damaged)?;
             let table = self.quant.get_mut(slot).ok_or_else(damaged)?;
             let table = table.insert([0; 64]);
-            for (i, &at) in NATURAL[..64].iter().enumerate() {
+            for (i, &at) in ZIGZAG.iter().enumerate() {
                 table[usize::from(at)] = if wide {
                     u16::from_be_bytes([values[2 * i], values[2 * i + 1]])
                 } else {

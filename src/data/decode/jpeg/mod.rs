@@ -7,25 +7,33 @@
 //! Written from ITU T.81 and libjpeg's documentation in plain Rust because libjpeg-turbo's own
 //! speed needs an assembler at build time.
 
+mod bits;
 mod colour;
 mod header;
 mod huffman;
 mod idct;
 mod scan;
 mod upsample;
+mod window;
 
-use super::{Limits, RgbImage};
+use super::{Limits, Part, Region, RgbImage};
 use header::{Frame, Quant, Scan, Tables};
 use scan::{Block, Decoder};
+use std::borrow::Cow;
 use upsample::{Plane, Upsampler};
+use window::Window;
 
 /// Whether `bytes` begin as a JPEG file does.
 pub fn recognises(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0xff, 0xd8, 0xff])
 }
 
-/// Decodes a JPEG file.
-pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage, String> {
+/// Decodes at least the pixels in `needed(height, width)` of a JPEG file.
+pub fn decode(
+    bytes: &[u8],
+    limits: &Limits,
+    needed: impl Fn(usize, usize) -> Region,
+) -> Result<Part<'static>, String> {
     let mut tables = Tables::default();
     let mut position = 2;
     let mut image: Option<Image> = None;
@@ -43,7 +51,8 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage, String> {
             0xc0..=0xc2 => {
                 let frame = Frame::read(segment, marker == 0xc2)?;
                 limits.check(frame.width, frame.height)?;
-                image = Some(Image::new(frame));
+                let needed = needed(frame.height, frame.width);
+                image = Some(Image::new(frame, needed));
             }
             0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
                 return Err("lossless, hierarchical or arithmetic JPEG is not supported".into());
@@ -89,6 +98,7 @@ fn segment<'a>(bytes: &'a [u8], position: &mut usize) -> Result<&'a [u8], String
 /// The frame while its scans come in.
 struct Image {
     frame: Frame,
+    window: Window,
     planes: Vec<Plane>,
     /// Coefficients of a progressive frame, per component.
     coefficients: Vec<Vec<Block>>,
@@ -99,21 +109,19 @@ struct Image {
 }
 
 impl Image {
-    fn new(frame: Frame) -> Self {
-        let planes = |c: &header::Component| Plane {
-            samples: vec![128; c.padded_x * c.padded_y * 64],
-            stride: c.padded_x * 8,
-        };
+    fn new(frame: Frame, needed: Region) -> Self {
+        let window = Window::new(&frame, needed);
         let blocks = |c: &header::Component| match frame.progressive {
             true => vec![[0; 64]; c.padded_x * c.padded_y],
             false => Vec::new(),
         };
         Image {
-            planes: frame.components.iter().map(planes).collect(),
+            planes: frame.components.iter().map(|c| window.plane(c)).collect(),
             coefficients: frame.components.iter().map(blocks).collect(),
             missing: vec![[-1; 64]; frame.components.len()],
             quant: vec![None; frame.components.len()],
             frame,
+            window,
         }
     }
 
@@ -136,15 +144,13 @@ impl Image {
                 *bits = scan.low as i8;
             }
         }
-        let mut decoder = Decoder::new(bytes, position, &scan, &self.frame, tables)?;
+        let mut decoder = Decoder::new(bytes, position, &scan, tables)?;
         if self.frame.progressive {
             self.progressive(&mut decoder, &scan)?;
         } else {
             self.sequential(&mut decoder, &scan)?;
         }
-        // Leave the marker for the caller: two bytes back where it was met already.
-        let met = decoder.bits.marker.is_some();
-        Ok(decoder.bits.position - if met { 2 } else { 0 })
+        Ok(decoder.end())
     }
 
     /// MCUs per row and column of the scan, and per component of it the blocks of an MCU.
@@ -170,6 +176,9 @@ impl Image {
             .map(|&(h, v)| vec![[0; 64]; mcus_x * h * v])
             .collect();
         for mcu_y in 0..mcus_y {
+            for row in &mut rows {
+                row.fill([0; 64]);
+            }
             for mcu_x in 0..mcus_x {
                 decoder.begin_mcu()?;
                 for (slot, (&(h, v), row)) in mcu.iter().zip(&mut rows).enumerate() {
@@ -182,16 +191,24 @@ impl Image {
                 }
                 decoder.end_mcu()?;
             }
-            for ((&(h, v), row), &(index, ..)) in mcu.iter().zip(&mut rows).zip(&scan.components) {
-                let quant = self.quant[index].as_ref().ok_or(NO_QUANT)?;
-                let plane = &mut self.planes[index];
-                let lines = plane.samples[mcu_y * v * 8 * plane.stride..]
-                    .chunks_exact_mut(8 * plane.stride);
-                for (blocks, lines) in row.chunks_exact(mcus_x * h).zip(lines) {
-                    idct::row(blocks, quant, lines, plane.stride);
+            for ((&(h, v), row), &(index, ..)) in mcu.iter().zip(&rows).zip(&scan.components) {
+                for (blocks, y) in row.chunks_exact(mcus_x * h).zip(mcu_y * v..) {
+                    self.samples(index, y, blocks)?;
                 }
-                row.fill([0; 64]);
             }
+        }
+        Ok(())
+    }
+
+    /// Transforms what the window holds of a component's row `y` of blocks.
+    fn samples(&mut self, index: usize, y: usize, blocks: &[Block]) -> Result<(), String> {
+        let quant = self.quant[index].as_ref().ok_or(NO_QUANT)?;
+        let (columns, rows) = self.window.blocks(&self.frame.components[index]);
+        if rows.contains(&y) {
+            let plane = &mut self.planes[index];
+            let lines = &mut plane.samples[(y - rows.start) * 8 * plane.stride..];
+            let end = columns.end.min(blocks.len());
+            idct::row(&blocks[columns.start..end], quant, lines, plane.stride);
         }
         Ok(())
     }
@@ -218,8 +235,8 @@ impl Image {
     }
 
     /// Samples of a progressive frame, then pixels.
-    fn finish(mut self, tables: &Tables) -> Result<RgbImage, String> {
-        for (index, c) in self.frame.components.iter().enumerate() {
+    fn finish(mut self, tables: &Tables) -> Result<Part<'static>, String> {
+        for index in 0..self.frame.components.len() {
             if self.missing[index][0] < 0 {
                 return Err("a colour component has no data".into());
             }
@@ -230,20 +247,25 @@ impl Image {
             if self.missing[index].iter().any(|&bits| bits != 0) {
                 return Err("the last scans of a progressive JPEG are missing".into());
             }
-            let quant = self.quant[index].as_ref().ok_or(NO_QUANT)?;
-            let plane = &mut self.planes[index];
-            let lines = plane.samples.chunks_exact_mut(8 * plane.stride);
-            for (blocks, lines) in self.coefficients[index].chunks_exact(c.padded_x).zip(lines) {
-                idct::row(blocks, quant, lines, plane.stride);
+            let coefficients = std::mem::take(&mut self.coefficients[index]);
+            let stride = self.frame.components[index].padded_x;
+            for (y, blocks) in coefficients.chunks_exact(stride).enumerate() {
+                self.samples(index, y, blocks)?;
             }
         }
         Ok(self.pixels(tables))
     }
 
     /// Upsamples and converts row by row.
-    fn pixels(&self, tables: &Tables) -> RgbImage {
+    fn pixels(&self, tables: &Tables) -> Part<'static> {
         let frame = &self.frame;
-        let mut image = RgbImage::black(frame.width, frame.height);
+        let Region {
+            x,
+            y,
+            width,
+            height,
+        } = self.window.pixels;
+        let mut image = RgbImage::black(width, height);
         let mut rows: Vec<Upsampler> = (frame.components.iter().zip(&self.planes))
             .map(|(component, plane)| Upsampler::new(frame, component, plane))
             .collect();
@@ -255,8 +277,7 @@ impl Image {
             None => ids == *b"RGB",
         };
         let ycck = tables.adobe.is_some_and(|transform| transform != 0);
-        let lines = image.data.chunks_exact_mut(frame.width * 3);
-        for (y, line) in lines.enumerate() {
+        for (line, y) in image.data.chunks_exact_mut(width * 3).zip(y..) {
             match &mut rows[..] {
                 [grey] => {
                     for (pixel, &value) in line.chunks_exact_mut(3).zip(grey.row(y)) {
@@ -276,7 +297,13 @@ impl Image {
                 _ => {}
             }
         }
-        image
+        Part {
+            pixels: Cow::Owned(image),
+            x,
+            y,
+            width: frame.width,
+            height: frame.height,
+        }
     }
 }
 

@@ -3,14 +3,18 @@
 
 use super::header::{Component, Frame};
 
-/// Decoded samples of one component.
+/// Decoded samples of one component within a window.
 pub struct Plane {
     pub samples: Vec<u8>,
     pub stride: usize,
+    /// Column and row of the component where the window begins.
+    pub left: usize,
+    pub top: usize,
 }
 
 impl Plane {
     fn row(&self, y: usize) -> &[u8] {
+        let y = y - self.top;
         &self.samples[y * self.stride..(y + 1) * self.stride]
     }
 }
@@ -28,11 +32,14 @@ enum Method {
     Repeat(usize, usize),
 }
 
-/// Makes full-size rows of one component.
+/// Makes full-size rows of one component within the window. Its outermost columns and rows may be
+/// wrong where they are not the image's, because the filter reads one neighbour.
 pub struct Upsampler<'a> {
     method: Method,
     plane: &'a Plane,
+    /// Columns in the window.
     width: usize,
+    /// Rows of the whole component.
     height: usize,
     /// Column sums of the row at hand, with a copy of the edge on each side.
     sums: Vec<u16>,
@@ -53,18 +60,19 @@ impl<'a> Upsampler<'a> {
             (1, 2) => Method::H1V2,
             (x, y) => Method::Repeat(x, y),
         };
+        let width = plane.stride.min(component.width - plane.left);
         Upsampler {
             method,
             plane,
-            width: component.width,
+            width,
             height: component.height,
-            sums: vec![0; component.width + 2],
-            pairs: vec![0; component.width],
-            line: vec![0; (component.width * ratio.0).next_multiple_of(2) + 2],
+            sums: vec![0; width + 2],
+            pairs: vec![0; width],
+            line: vec![0; (width * ratio.0).next_multiple_of(2) + 2],
         }
     }
 
-    /// Row `y` of the full-size component, at least as wide as the image.
+    /// Row `y` of the full-size component, from the window's left on.
     pub fn row(&mut self, y: usize) -> &[u8] {
         let (source, nearest, other) = match self.method {
             Method::Full => return self.plane.row(y),
