@@ -1,6 +1,6 @@
 //! The linear probe end to end: the miniature world's expected figures, exact resume, outputs.
 
-use crate::common::{fails, radio_eval, stdout};
+use crate::common::{fails, radio_eval, shared, stdout};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -98,8 +98,8 @@ fn first_seed_of_the_miniature_world() {
     assert_eq!(matrix.unwrap().lines().count(), 12);
 }
 
-/// Kills the run once its state file is there, and starts it again.
-fn killed_and_resumed(home: &Path, args: &[&str]) -> Vec<u8> {
+/// Kills the run once its state file is there, and starts it again; its record in the end.
+fn killed_and_resumed(home: &Path, args: &[&str]) -> Value {
     let mut child = probe(home, "killed", args)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -122,13 +122,25 @@ fn killed_and_resumed(home: &Path, args: &[&str]) -> Vec<u8> {
         !home.join("killed/segmentation__mini-dino.json").exists(),
         "the run had ended already"
     );
-    stdout(&mut probe(home, "killed", args));
-    head(home, "killed")
+    record(&mut probe(home, "killed", args))
+}
+
+/// (iteration, mIoU) of the looks at the val split.
+fn validation(record: &Value) -> Vec<(u64, f64)> {
+    let list = record["options"]["validation"].as_array().unwrap();
+    let point = |v: &Value| {
+        (
+            v["iteration"].as_u64().unwrap(),
+            v["miou"].as_f64().unwrap(),
+        )
+    };
+    list.iter().map(point).collect()
 }
 
 #[test]
 fn killed_and_resumed_gives_the_same_head() {
-    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let homes = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let [one, two, three] = homes.each_ref().map(|home| home.path());
     let args = [
         "--preset",
         "mini",
@@ -139,11 +151,21 @@ fn killed_and_resumed_gives_the_same_head() {
         "--checkpoint-every",
         "5",
     ];
-    stdout(&mut probe(one.path(), "whole", &args));
-    assert_eq!(
-        tensors(&killed_and_resumed(two.path(), &args)),
-        tensors(&head(one.path(), "whole"))
-    );
+    let whole = record(&mut probe(one, "whole", &args));
+    assert!(whole["options"].get("validation").is_none());
+    // Looking at the val split changes nothing, and the curve survives too.
+    let looking = [&args[..], &["--val-every", "45"]].concat();
+    let watched = record(&mut probe(two, "watched", &looking));
+    let killed = killed_and_resumed(three, &looking);
+    let curve = validation(&watched);
+    assert_eq!(curve.iter().map(|p| p.0).collect::<Vec<_>>(), [45, 90]);
+    assert!(curve[0].1 > 10.0 && curve[1].1 < miou(&watched) + 5.0);
+    assert_eq!(validation(&killed), curve);
+    assert_eq!(killed["metrics"], whole["metrics"]);
+    let expected = head(one, "whole");
+    for (home, out) in [(two, "watched"), (three, "killed")] {
+        assert!(tensors(&head(home, out)) == tensors(&expected), "{out}");
+    }
 }
 
 #[test]
@@ -173,9 +195,12 @@ fn augmented_training_resumes_exactly_too() {
     let whole = record(&mut probe(one.path(), "whole", &args));
     assert_eq!(whole["options"]["inference"], "whole");
     assert!(miou(&whole) > 0.0);
-    assert_eq!(
-        tensors(&killed_and_resumed(two.path(), &args)),
-        tensors(&head(one.path(), "whole"))
+    let looking = [&args[..], &["--val-every", "7"]].concat();
+    let killed = killed_and_resumed(two.path(), &looking);
+    assert_eq!(validation(&killed).len(), 1);
+    assert!(
+        tensors(&head(two.path(), "killed")) == tensors(&head(one.path(), "whole")),
+        "the heads differ"
     );
     // Windows of 84 px need no padding; whole images of 100 px are padded to 112, and mmseg's
     // test pipeline squeezes that padding into the result, which costs several points.
@@ -225,4 +250,59 @@ fn wrong_use_is_told() {
         2,
     );
     assert!(message.contains("has no adaptor `clip`"), "{message}");
+}
+
+/// The network with every parameter drawn anew as PyTorch's constructors draw it; the statistics of
+/// BatchNorm stay (scripts/randomise_torchscript.py recomputes them).
+fn random_copy(network: &Path, copy: &Path) {
+    tch::manual_seed(0);
+    let module = tch::CModule::load(network).unwrap();
+    tch::no_grad(|| {
+        for (name, mut parameter) in module.named_parameters().unwrap() {
+            let _ = match parameter.size()[1..].iter().product::<i64>() {
+                // A vector: the weight or the bias of a norm.
+                1 => parameter.fill_(f64::from(u8::from(name.ends_with("weight")))),
+                fan_in => {
+                    let bound = 1.0 / (fan_in as f64).sqrt();
+                    parameter.uniform_(-bound, bound)
+                }
+            };
+        }
+    });
+    module.save(copy).unwrap();
+}
+
+/// Real photographs, real masks, and a real network with and without its training.
+#[test]
+fn a_pretrained_network_beats_itself_at_random_weights() {
+    let (Some(data), Some(network)) = (
+        shared("real/coco100"),
+        shared("real/efficientnet_lite0.torchscript.pt"),
+    ) else {
+        return;
+    };
+    let home = tempfile::tempdir().unwrap();
+    let random = home.path().join("random.pt");
+    random_copy(&network, &random);
+    let mut command = radio_eval(home.path());
+    command.args(["ade20k", "--preset", "quick", "--json", "--device", "cpu"]);
+    command.args(["--classes", "coco-panoptic", "--train-share", "0.7"]);
+    command.args(["--iterations", "60", "--label-size", "28", "--resolution"]);
+    command.args(["160", "--threads", "1", "--workers", "1", "--data"]);
+    command.arg(data).arg("--out").arg(home.path().join("out"));
+    command
+        .arg("--model")
+        .arg(&network)
+        .arg("--model")
+        .arg(&random);
+    let records: Value = serde_json::from_str(&stdout(&mut command)).unwrap();
+    let low = |record: &Value| record["metrics"]["miou"]["low"].as_f64().unwrap();
+    let high = |record: &Value| record["metrics"]["miou"]["high"].as_f64().unwrap();
+    assert_eq!(records[0]["data"][1]["samples"], 30);
+    assert!(
+        low(&records[0]) > 2.0 * high(&records[1]),
+        "{} {}",
+        records[0]["metrics"]["miou"],
+        records[1]["metrics"]["miou"]
+    );
 }

@@ -86,7 +86,7 @@ fn damage_is_found_before_training_and_named() {
     );
     let message = error(dir.path(), &OpenOptions::default());
     assert!(
-        message.contains("is 4x1, but its image") && message.ends_with("is 2x2"),
+        message.contains("is 4x1, but its image") && message.contains("is 2x2; a mask has"),
         "{message}"
     );
     fs::remove_file(dir.path().join("annotations/training/b.png")).unwrap();
@@ -98,6 +98,92 @@ fn damage_is_found_before_training_and_named() {
     fs::write(dir.path().join("annotations/training/b.png"), "x").unwrap();
     let message = error(dir.path(), &OpenOptions::default());
     assert!(message.contains("not a readable PNG"), "{message}");
+}
+
+/// A 16-bit grey PNG.
+fn deep_png(path: &Path, width: u32, height: u32, values: &[u16]) {
+    image::ImageBuffer::<image::Luma<u16>, _>::from_raw(width, height, values.to_vec())
+        .unwrap()
+        .save(path)
+        .unwrap();
+}
+
+#[test]
+fn sixteen_bit_masks_hold_values_above_255() {
+    let dir = world();
+    let mask = dir.path().join("annotations/training/b.png");
+    deep_png(&mask, 2, 2, &[1, 300, 0, 65_535]);
+    fs::remove_file(dir.path().join("objectInfo2.txt")).unwrap();
+    fs::write(
+        dir.path().join("classes.tsv"),
+        "1\twall\n2\tsky\n300\tfar\n65535\t-\n",
+    )
+    .unwrap();
+    let set = open_dir(dir.path());
+    let labels = set.need_train().unwrap().labels(1).unwrap().labels;
+    assert_eq!(labels, [0, 2, IGNORE, IGNORE]);
+}
+
+/// What the command says about a tree that `damage` was done to.
+fn refusal(damage: impl Fn(&Path)) -> String {
+    let (home, dir) = (tempfile::tempdir().unwrap(), world());
+    damage(dir.path());
+    let mut command = radio_eval(home.path());
+    command.args([
+        "ade20k",
+        "--model",
+        "mini-dino",
+        "--preset",
+        "mini",
+        "--data",
+    ]);
+    command.arg(dir.path()).arg("--out").arg(home.path());
+    fails(&mut command, 1)
+}
+
+/// Each names the file and says what to do.
+#[test]
+fn the_command_refuses_messy_folders() {
+    let mask = "annotations/validation/a.png";
+    let message = refusal(|dir| fs::remove_file(dir.join(mask)).unwrap());
+    assert!(
+        message.contains("images/validation/a.png: has no mask")
+            && message.contains("add it, take the image away"),
+        "{message}"
+    );
+    let message = refusal(|dir| png(&dir.join(mask), 2, 1, &[1, 1]));
+    assert!(
+        message.contains("annotations/validation/a.png: is 2x1, but its image")
+            && message.contains("a mask has a value for every pixel"),
+        "{message}"
+    );
+    let message = refusal(|dir| deep_png(&dir.join(mask), 2, 2, &[1, 1, 1, 700]));
+    assert!(
+        message.contains("annotations/validation/a.png: has value 700 at column 1, row 1")
+            && message.contains("add it to the list"),
+        "{message}"
+    );
+    let message = refusal(|dir| {
+        let colours = image::RgbImage::new(2, 2);
+        colours.save(dir.join(mask)).unwrap();
+    });
+    assert!(
+        message.contains("annotations/validation/a.png: is a mask of type Rgb")
+            && message.contains("convert it"),
+        "{message}"
+    );
+    let image = "images/training/b.png";
+    let message = refusal(|dir| fs::write(dir.join(image), "no image").unwrap());
+    assert!(
+        message.contains("images/training/b.png: ") && message.contains("replace it"),
+        "{message}"
+    );
+    // The header is whole, so that only decoding finds it.
+    let message = refusal(|dir| {
+        let whole = fs::read(dir.join(image)).unwrap();
+        fs::write(dir.join(image), &whole[..whole.len() - 20]).unwrap();
+    });
+    assert!(message.contains("images/training/b.png: "), "{message}");
 }
 
 #[test]

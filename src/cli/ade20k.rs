@@ -24,7 +24,7 @@ pub struct Ade20kArgs {
     /// The recipe that every value comes from
     #[arg(long, value_enum, default_value = "repo-head")]
     pub preset: Preset,
-    /// Recipe values from a TOML file (names as in the record's options)
+    /// Recipe values from a TOML file (names as in the record's options); flags come before it
     #[arg(long, value_name = "FILE")]
     pub recipe: Option<PathBuf>,
     #[command(flatten)]
@@ -35,7 +35,8 @@ pub struct Ade20kArgs {
     /// Evaluate this trained head; nothing is trained
     #[arg(long, value_name = "FILE")]
     pub head: Option<PathBuf>,
-    /// Write every prediction as a PNG mask and as a side-by-side overlay with a legend
+    /// Write every prediction (of the first seed) as a PNG mask and as a side-by-side overlay with a
+    /// legend; of several models, each to a folder of its own in FOLDER
     #[arg(long, value_name = "FOLDER")]
     pub save_predictions: Option<PathBuf>,
     /// Train anew instead of going on from the state of an earlier run
@@ -53,9 +54,10 @@ pub struct Ade20kArgs {
 /// Which images and masks.
 #[derive(Debug, Args)]
 pub struct DataArgs {
-    /// Data set name (see `radio-eval datasets`), or a folder or tar file with images and masks
-    #[arg(long, default_value = "ade20k")]
-    pub data: String,
+    /// Data set name (see `radio-eval datasets`), or a folder or tar file in the layout of ADE20k,
+    /// VOC or Cityscapes, or with images/ and masks/ (default: ade20k, or what --images names)
+    #[arg(long)]
+    pub data: Option<String>,
     /// Image folder of any name (train split, or both with --train-share)
     #[arg(long)]
     pub images: Option<PathBuf>,
@@ -80,7 +82,8 @@ pub struct DataArgs {
     /// What mask names end with (_gtFine_labelIds)
     #[arg(long, default_value = "")]
     pub mask_suffix: String,
-    /// Class list: a file, or voc, cityscapes, coco-panoptic
+    /// Class list: a file (VALUE<TAB>name, or one name a line), or voc, cityscapes, coco-panoptic
+    /// (default: objectInfo*.txt, classes.tsv, classes.txt or labels.txt beside the images)
     #[arg(long)]
     pub classes: Option<String>,
     /// Mask value 0 is no class and class c is stored as c + 1
@@ -95,21 +98,27 @@ pub struct DataArgs {
 #[derive(Debug, Args, Serialize)]
 #[command(next_help_heading = "Recipe")]
 pub struct RecipeArgs {
+    /// Iterations of training
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iterations: Option<u64>,
+    /// Images per iteration
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_size: Option<usize>,
+    /// AdamW: largest learning rate
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
+    /// AdamW: decay of the gradient's running mean
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beta1: Option<f64>,
+    /// AdamW: decay of the running mean of its square
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beta2: Option<f64>,
+    /// AdamW: weight decay
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight_decay: Option<f64>,
@@ -145,7 +154,7 @@ pub struct RecipeArgs {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label_size: Option<i64>,
-    /// Cached: train images used (0: all)
+    /// Cached: train images used, spread evenly (0: all)
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train_limit: Option<usize>,
@@ -173,7 +182,7 @@ pub struct RecipeArgs {
     #[arg(long, num_args = 2, value_names = ["LONG", "SHORT"])]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_scale: Option<Vec<usize>>,
-    /// Distance of windows
+    /// Slide: distance of windows (default: 2/3 of the resolution)
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stride: Option<i64>,
@@ -181,9 +190,23 @@ pub struct RecipeArgs {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_every: Option<u64>,
+    /// Iterations between looks at the val split, kept in the record (0: none)
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub val_every: Option<u64>,
 }
 
 impl DataArgs {
+    /// What the data set is called: folders named one by one need no name.
+    fn name(&self) -> String {
+        let images = self.images.as_ref().or(self.val_images.as_ref());
+        match (&self.data, images) {
+            (Some(data), _) => data.clone(),
+            (None, Some(images)) => images.display().to_string(),
+            (None, None) => "ade20k".to_string(),
+        }
+    }
+
     fn options(&self) -> OpenOptions {
         OpenOptions {
             images: self.images.clone(),
@@ -212,14 +235,21 @@ pub fn run(args: &Ade20kArgs, progress: bool) -> anyhow::Result<Outcome> {
     }
     let recipe = Recipe::new(args.preset, &overrides)?;
     output::prepare(&args.output.out)?;
-    let data = segmentation::open(&args.data.data, &args.data.options())?;
+    let data = segmentation::open(&args.data.name(), &args.data.options())?;
     let mut records: Vec<Record> = Vec::new();
-    for spec in args.model.specs()? {
-        let model = resolve(&spec, &args.model.build_options(&runtime))?;
+    let specs = args.model.specs()?;
+    for spec in &specs {
+        let model = resolve(spec, &args.model.build_options(&runtime))?;
         let options = Options {
             adaptor: args.adaptor.clone(),
             head: args.head.clone(),
-            predictions: args.save_predictions.clone(),
+            predictions: args
+                .save_predictions
+                .as_ref()
+                .map(|folder| match specs.len() {
+                    1 => folder.clone(),
+                    _ => folder.join(&model.name),
+                }),
             restart: args.restart,
             skip_check: args.skip_check,
             show: progress,

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use std::sync::Arc;
 use std::time::Duration;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 /// How to load.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +70,7 @@ pub struct Loader {
 }
 
 enum Message {
-    /// Samples and their pixels: fp32 for the CPU, bytes in pinned memory for CUDA.
+    /// Samples and their pixels, as [`pixels::stage`] gives them.
     Images(Vec<usize>, Tensor),
     Skipped(Skipped),
     Failed(Error),
@@ -185,7 +185,7 @@ impl Collator {
                 }
             }
             for (indices, images) in groups {
-                let pixels = self.collate(&images).map_err(Stop::Failed)?;
+                let pixels = pixels::stage(&images, self.device).map_err(Stop::Failed)?;
                 send(Message::Images(indices, pixels))?;
             }
         }
@@ -200,22 +200,6 @@ impl Collator {
             }
         };
         Error::file(std::path::Path::new(&self.described).join(key), reason)
-    }
-
-    fn collate(&self, images: &[RgbImage]) -> Result<Tensor> {
-        if !self.device.is_cuda() {
-            return Ok(pixels::to_float(images));
-        }
-        // A quarter of the bytes go over the bus; they become floats on the device.
-        let shape = [
-            images.len() as i64,
-            images[0].height as i64,
-            images[0].width as i64,
-            3,
-        ];
-        let bytes: Vec<u8> = images.iter().flat_map(|i| &i.data).copied().collect();
-        let bytes = Tensor::f_from_slice(&bytes)?.f_view(shape)?;
-        Ok(bytes.f_to_kind(Kind::Uint8)?.f_pin_memory(self.device)?)
     }
 }
 
@@ -239,16 +223,6 @@ impl Loader {
             }
         }
     }
-
-    /// Hands the pixels over, scaled and on the device.
-    fn place(&self, pixels: Tensor) -> Result<Tensor> {
-        if !self.device.is_cuda() {
-            return Ok(pixels);
-        }
-        // Pinned memory lets the copy run behind the network's kernels of the batch before.
-        let bytes = pixels.f_to_device_(self.device, Kind::Uint8, true, false)?;
-        pixels::bytes_to_float(&bytes)
-    }
 }
 
 impl Iterator for Loader {
@@ -258,7 +232,7 @@ impl Iterator for Loader {
         loop {
             match self.receive()? {
                 Message::Images(indices, pixels) => {
-                    let pixels = self.place(pixels);
+                    let pixels = pixels::place(pixels, self.device);
                     return Some(pixels.map(|pixels| Batch { indices, pixels }));
                 }
                 Message::Skipped(skipped) => {

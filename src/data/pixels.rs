@@ -2,6 +2,7 @@
 
 use super::image::RgbImage;
 use crate::Result;
+use crate::runtime::device::upload;
 use std::mem::MaybeUninit;
 use tch::{Device, Kind, Tensor};
 
@@ -23,6 +24,31 @@ pub fn to_float(images: &[RgbImage]) -> Tensor {
         planes(&image.data, out);
     }
     batch
+}
+
+/// Images of one size, ready to go to `device`: fp32 as [`to_float`] for the CPU; for CUDA bytes
+/// `[b,H,W,3]` in pinned memory, a quarter of what the bus would carry in floats.
+pub fn stage(images: &[RgbImage], device: Device) -> Result<Tensor> {
+    let Some(first) = images.first().filter(|_| device.is_cuda()) else {
+        return Ok(to_float(images));
+    };
+    let shape = [
+        images.len() as i64,
+        first.height as i64,
+        first.width as i64,
+        3,
+    ];
+    let bytes: Vec<u8> = images.iter().flat_map(|i| &i.data).copied().collect();
+    let bytes = Tensor::f_from_slice(&bytes)?.f_view(shape)?;
+    Ok(bytes.f_to_kind(Kind::Uint8)?.f_pin_memory(device)?)
+}
+
+/// What [`stage`] gave, as `[b,3,H,W]` fp32 in `[0,1]` on `device`.
+pub fn place(staged: Tensor, device: Device) -> Result<Tensor> {
+    if !device.is_cuda() {
+        return Ok(staged);
+    }
+    bytes_to_float(&upload(staged, device)?)
 }
 
 /// `[b,H,W,3]` bytes to `[b,3,H,W]` fp32 in `[0,1]`, on the tensor's device.

@@ -2,7 +2,7 @@
 
 use crate::{Error, Result};
 use std::str::FromStr;
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 
 /// Arithmetic precision of the network. Weights are converted once, at load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -45,6 +45,17 @@ impl FromStr for Precision {
             ))),
         }
     }
+}
+
+/// `tensor` (on the CPU) on `device`. CUDA copies it out of pinned memory behind the kernels that
+/// are under way, so that the host does not wait.
+pub fn upload(tensor: Tensor, device: Device) -> Result<Tensor> {
+    if !device.is_cuda() {
+        return Ok(tensor);
+    }
+    let kind = tensor.kind();
+    let pinned = tensor.f_pin_memory(device)?;
+    Ok(pinned.f_to_device_(device, kind, true, false)?)
 }
 
 /// Reads `auto`, `cpu`, `cuda` or `cuda:N`. `auto` is CUDA when there is a device, else the CPU.

@@ -35,7 +35,8 @@ impl MaskStatistics {
 }
 
 /// Reads every mask, and every image's header: fails at the first (in order) mask with a value
-/// that no class has, or of another size than its image. Names the file.
+/// that no class has, or of another size than its image, or at an image that is none. Names the
+/// file.
 pub fn check(set: &PairSet) -> Result<MaskStatistics> {
     let classes = set.rule().classes.len();
     let empty = || MaskStatistics {
@@ -79,19 +80,11 @@ pub fn check(set: &PairSet) -> Result<MaskStatistics> {
 
 fn one(set: &PairSet, index: usize) -> Result<Vec<u8>> {
     let labels = set.labels(index)?;
-    let image = set.read(index)?.bytes;
-    if let Some((width, height)) = image_size(&image)
-        && (width, height) != (labels.width, labels.height)
-    {
-        return Err(Error::file(
-            set.mask_path(index),
-            format!(
-                "is {}x{}, but its image {} is {width}x{height}",
-                labels.width,
-                labels.height,
-                set.image_path(index).display()
-            ),
-        ));
-    }
+    let size = match image_size(&set.read(index)?.bytes) {
+        Some(size) => size,
+        // Decoding tells what is wrong with a header that is not understood.
+        None => set.image(index).map(|image| (image.width, image.height))?,
+    };
+    set.expect_size(index, &labels, size)?;
     Ok(labels.labels)
 }

@@ -64,7 +64,7 @@ impl LabelRule {
             .map(|(at, &value)| {
                 self.table.get(usize::from(value)).copied().flatten().ok_or_else(|| {
                     format!(
-                        "has value {value} at column {}, row {}, which no class of the list has",
+                        "has value {value} at column {}, row {}, which no class of the list has; add it to the list, with the name `-` if it is to be left out",
                         at % mask.width,
                         at / mask.width
                     )

@@ -30,7 +30,7 @@ pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<Mask, String> {
         ColorType::Grayscale | ColorType::Indexed => {}
         other => {
             return Err(format!(
-                "is a mask of type {other:?}; class numbers must be grey values or palette indices"
+                "is a mask of type {other:?}; class numbers must be grey values or palette indices, so convert it"
             ));
         }
     }

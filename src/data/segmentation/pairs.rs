@@ -3,6 +3,8 @@
 use super::classes::LabelRule;
 use super::mask;
 use crate::data::classification::is_image;
+use crate::data::decode::{Limits, decode};
+use crate::data::image::RgbImage;
 use crate::data::source::{Sample, Source};
 use crate::data::tree::FileTree;
 use crate::{Error, Result};
@@ -100,7 +102,7 @@ impl PairSet {
                 Error::file(
                     images.tree.path(image as usize),
                     format!(
-                        "has no mask: {} has no {name}{}.png",
+                        "has no mask: {} has no {name}{}.png; add it, take the image away, or list the images to use (--train-list, --val-list)",
                         masks.path().display(),
                         masks.suffix
                     ),
@@ -142,6 +144,45 @@ impl PairSet {
             height: mask.height,
             labels,
         })
+    }
+
+    /// The decoded image and its labels, of one size.
+    pub fn pair(&self, index: usize) -> Result<(RgbImage, LabelMap)> {
+        let labels = self.labels(index)?;
+        let image = self.image(index)?;
+        self.expect_size(index, &labels, (image.width, image.height))?;
+        Ok((image, labels))
+    }
+
+    /// The decoded image.
+    pub fn image(&self, index: usize) -> Result<RgbImage> {
+        decode(&self.read(index)?.bytes, &Limits::default()).map_err(|reason| {
+            Error::file(
+                self.image_path(index),
+                format!("{reason}; replace it, or take it and its mask away"),
+            )
+        })
+    }
+
+    /// Fails if an image of `size` (width, height) does not go with the labels of its mask.
+    pub fn expect_size(
+        &self,
+        index: usize,
+        labels: &LabelMap,
+        (width, height): (usize, usize),
+    ) -> Result<()> {
+        if (width, height) == (labels.width, labels.height) {
+            return Ok(());
+        }
+        Err(Error::file(
+            self.mask_path(index),
+            format!(
+                "is {}x{}, but its image {} is {width}x{height}; a mask has a value for every pixel of its image",
+                labels.width,
+                labels.height,
+                self.image_path(index).display()
+            ),
+        ))
     }
 
     /// The part `range` of this split.

@@ -1,17 +1,18 @@
 //! Training on features computed once: images squashed to one size, no augmentation.
 
+use super::course::{Course, Run};
 use super::features::SpatialFeatures;
-use super::probe::{Probe, StateFile};
 use super::recipe::Recipe;
 use crate::data::Source;
 use crate::data::image::RgbImage;
-use crate::data::loader::{self, LoaderOptions};
+use crate::data::ordered::ordered;
+use crate::data::pixels;
 use crate::data::resize::{Filter, resize};
 use crate::data::segmentation::{LabelMap, PairSet};
 use crate::data::transform::Transform;
+use crate::runtime::device::upload;
 use crate::runtime::{Runtime, interrupt, progress};
 use crate::{Error, Result};
-use std::sync::Arc;
 use tch::{Kind, Tensor};
 
 /// Images per forward pass.
@@ -49,6 +50,20 @@ pub fn resize_labels(map: &LabelMap, width: usize, height: usize) -> Vec<u8> {
     resized.data.iter().step_by(3).copied().collect()
 }
 
+/// An image squashed to `side`, and its labels at `label_size`.
+fn prepare(
+    train: &PairSet,
+    index: usize,
+    side: usize,
+    label_size: usize,
+) -> Result<(RgbImage, Vec<u8>)> {
+    let (image, labels) = train.pair(index)?;
+    let image = Transform::squash(side)
+        .apply(&image)
+        .map_err(|reason| Error::file(train.image_path(index), reason))?;
+    Ok((image, resize_labels(&labels, label_size, label_size)))
+}
+
 /// Computes the features of the train split, all at once in memory.
 pub fn extract(
     features: &SpatialFeatures,
@@ -58,19 +73,31 @@ pub fn extract(
     show: bool,
 ) -> Result<Cached> {
     let indices = spread(train.len(), recipe.train_limit);
-    let options = LoaderOptions {
-        batch_size: BATCH,
-        workers: runtime.workers,
-        device: runtime.device,
-        ..LoaderOptions::default()
-    };
-    let source: Arc<dyn Source> = Arc::new(train.clone());
-    let side = recipe.crop() as usize;
+    let (side, size) = (recipe.crop() as usize, recipe.label_size as usize);
+    let (set, chosen) = (train.clone(), indices.clone());
+    let mut samples = ordered(indices.len(), runtime.workers, 2 * BATCH, move |i| {
+        prepare(&set, chosen[i], side, size)
+    });
     let bar = progress::bar(show, "features", "images", indices.len() as u64, 0);
     let mut store: Option<Tensor> = None;
+    let mut labels = Vec::with_capacity(indices.len() * size * size);
     let mut row = 0;
-    for batch in loader::load(source, indices.clone(), Transform::squash(side), options) {
-        let map = features.map(&batch?.pixels)?;
+    for group in indices.chunks(BATCH) {
+        interrupt::check()?;
+        let mut images = Vec::with_capacity(group.len());
+        for sample in samples.by_ref().take(group.len()) {
+            let (image, of_image) = sample?;
+            images.push(image);
+            labels.extend(of_image);
+        }
+        if images.len() < group.len() {
+            return Err(Error::file(
+                train.describe(),
+                "a loader thread ended unexpectedly",
+            ));
+        }
+        let pixels = pixels::place(pixels::stage(&images, runtime.device)?, runtime.device)?;
+        let map = features.map(&pixels)?;
         let (n, channels, rows, columns) = map.size4()?;
         let store = match &store {
             Some(store) => store,
@@ -92,12 +119,6 @@ pub fn extract(
         bar.inc(n as u64);
     }
     bar.finish_and_clear();
-    let size = recipe.label_size as usize;
-    let mut labels = Vec::with_capacity(indices.len() * size * size);
-    for &index in &indices {
-        interrupt::check()?;
-        labels.extend(resize_labels(&train.labels(index)?, size, size));
-    }
     let shape = [indices.len() as i64, size as i64, size as i64];
     Ok(Cached {
         features: store.ok_or_else(|| Error::model("the train split is empty"))?,
@@ -117,55 +138,24 @@ impl Cached {
     /// `batch_size` of a fresh permutation in each iteration, from the generator that also drew
     /// the head's weights. A resumed run draws the permutations of the iterations it has behind
     /// it again, so that it sees what an uninterrupted one sees.
-    pub fn train(
-        &self,
-        recipe: &Recipe,
-        seed: u64,
-        classes: i64,
-        state: &StateFile,
-        runtime: &Runtime,
-        show: bool,
-    ) -> Result<Probe> {
-        let device = runtime.device;
-        let mut probe = Probe::new(recipe, seed, self.channels(), classes, device)?;
-        probe.resume(state, device)?;
+    pub fn train<'a>(&self, run: &'a Run<'a>) -> Result<Course<'a>> {
+        let mut course = Course::begin(run, self.channels())?;
+        let device = run.runtime.device;
         let n = self.features.size()[0];
-        let batch = (recipe.batch_size as i64).min(n);
-        let bar = progress::bar(
-            show,
-            &format!("seed {seed}"),
-            "iterations",
-            recipe.iterations,
-            probe.iteration,
-        );
-        let done = probe.iteration;
-        for iteration in 0..recipe.iterations {
+        let batch = (run.recipe.batch_size as i64).min(n);
+        let done = course.iteration();
+        for iteration in 0..run.recipe.iterations {
             let order = Tensor::f_randperm(n, (Kind::Int64, tch::Device::Cpu))?;
             if iteration < done {
                 continue;
             }
-            if let Err(stop) = interrupt::check() {
-                probe.save(state)?;
-                return Err(stop);
-            }
-            let chosen = order.f_narrow(0, 0, batch)?.f_to_device(device)?;
+            course.check_interrupt()?;
+            let chosen = upload(order.f_narrow(0, 0, batch)?, device)?;
             let features = self.features.f_index_select(0, &chosen)?;
             let labels = self.labels.f_index_select(0, &chosen)?;
-            let seen = probe.step(recipe, &features, &labels)?;
-            bar.set_message(format!(
-                "seed {seed}, loss {:.3}, accuracy {:.1} %",
-                seen.loss,
-                100.0 * seen.accuracy
-            ));
-            bar.inc(1);
-            if probe.iteration % recipe.checkpoint_every == 0
-                || probe.iteration == recipe.iterations
-            {
-                probe.save(state)?;
-            }
+            course.step(&features, &labels)?;
         }
-        bar.finish_and_clear();
-        Ok(probe)
+        Ok(course)
     }
 }
 

@@ -4,7 +4,6 @@ use super::features::SpatialFeatures;
 use super::infer;
 use super::output::Predictions;
 use super::recipe::{Inference, Recipe};
-use crate::data::decode::{Limits, decode};
 use crate::data::image::RgbImage;
 use crate::data::ordered::ordered;
 use crate::data::pixels;
@@ -76,7 +75,7 @@ pub fn evaluate(
             ));
         }
         let images: Vec<RgbImage> = group.iter().map(|s| s.pixels.clone()).collect();
-        let input = pixels::to_float(&images).f_to_device(runtime.device)?;
+        let input = pixels::place(pixels::stage(&images, runtime.device)?, runtime.device)?;
         let sizes: Vec<(i64, i64)> = group
             .iter()
             .map(|s| (s.labels.height as i64, s.labels.width as i64))
@@ -122,22 +121,16 @@ struct TestImages {
 
 impl TestImages {
     fn sample(&self, index: usize) -> Result<TestSample> {
-        let bad = |reason: String| Error::file(self.set.image_path(index), reason);
-        let labels = self.set.labels(index)?;
-        let image = decode(&self.set.read(index)?.bytes, &Limits::default()).map_err(bad)?;
-        if (image.width, image.height) != (labels.width, labels.height) {
-            return Err(bad(format!(
-                "is {}x{}, but its mask is {}x{}",
-                image.width, image.height, labels.width, labels.height
-            )));
-        }
+        let (image, labels) = self.set.pair(index)?;
         let pixels = match self.recipe.inference {
             Some(Inference::Whole | Inference::Slide) => {
                 augment::resize::test_time(&image, self.recipe.test_scale.into())
             }
             _ => {
                 let squash = Transform::squash(self.recipe.crop() as usize);
-                squash.apply(&image).map_err(bad)?
+                squash
+                    .apply(&image)
+                    .map_err(|reason| Error::file(self.set.image_path(index), reason))?
             }
         };
         Ok(TestSample { pixels, labels })

@@ -1,7 +1,9 @@
 //! Linear-probe segmentation (ADE20k): BatchNorm and a 1x1 convolution on frozen spatial features,
 //! trained and tested as mmseg does (spec/radio.md §6), mIoU over the val split.
 
+mod batches;
 mod cached;
+mod course;
 mod evaluate;
 mod features;
 mod font;
@@ -11,6 +13,7 @@ mod output;
 mod probe;
 pub mod recipe;
 mod training;
+mod validation;
 
 pub use output::Predictions;
 pub use recipe::{Preset, Recipe};
@@ -107,13 +110,16 @@ pub fn run(
                 options,
                 runtime,
             };
-            let (heads, indices, timings) = training.run()?;
-            let train = data.need_train()?;
-            record = record.data(data_part(data, train, "train", &indices, &recipe, false));
-            for (stage, seconds) in timings {
+            let trained = training.run()?;
+            let (train, indices) = (data.need_train()?, &trained.indices);
+            record = record.data(data_part(data, train, "train", indices, &recipe, false));
+            for (stage, seconds) in trained.stages {
                 record = record.stage(stage, seconds);
             }
-            heads
+            if !trained.validated.is_empty() {
+                record = record.option("validation", json!(trained.validated));
+            }
+            trained.heads
         }
     };
     let heads: Vec<&LinearSegHead> = trained.iter().map(|(_, head)| head).collect();

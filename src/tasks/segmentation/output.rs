@@ -3,7 +3,6 @@
 use super::font;
 use super::probe;
 use crate::data::Source;
-use crate::data::decode::{Limits, decode};
 use crate::data::segmentation::{IGNORE, LabelMap, LabelRule, PairSet};
 use crate::heads::LinearSegHead;
 use crate::metrics::segmentation::Confusion;
@@ -118,8 +117,7 @@ impl Predictions {
             }
         };
         write_atomically(&mask, &bytes.map_err(|e| Error::file(&mask, e))?)?;
-        let photo = decode(&set.read(index)?.bytes, &Limits::default())
-            .map_err(|reason| Error::file(set.image_path(index), reason))?;
+        let photo = set.image(index)?;
         let picture = overlay(&photo.data, labels, prediction, rule);
         let path = path("overlay.png");
         let (w, h) = picture.dimensions();

@@ -1,8 +1,10 @@
 //! A head in training: one object that takes batches, and a state on disk that it goes on from.
 
 use super::recipe::Recipe;
+use super::validation::Validated;
 use crate::heads::linear_seg::StepLoss;
 use crate::heads::{AdamW, LinearSegHead};
+use crate::runtime::guard;
 use crate::weights::safetensors;
 use crate::{Error, Result};
 use std::collections::HashMap;
@@ -21,6 +23,8 @@ pub struct Probe {
     optimiser: AdamW,
     /// Iterations done.
     pub iteration: u64,
+    /// What validations saw on the way.
+    pub validated: Vec<Validated>,
 }
 
 impl Probe {
@@ -39,6 +43,7 @@ impl Probe {
             head,
             optimiser,
             iteration: 0,
+            validated: Vec::new(),
         })
     }
 
@@ -50,18 +55,12 @@ impl Probe {
         labels: &Tensor,
     ) -> Result<StepLoss> {
         let lr = recipe.lr * recipe.schedule().factor(self.iteration);
-        let seen = crate::runtime::guard(|| {
+        let seen = guard(|| {
             let seen = self.head.accumulate(features, labels)?;
             self.optimiser.step(&self.head.parameters(), lr);
             Ok(seen)
         })?;
         self.iteration += 1;
-        if !seen.loss.is_finite() {
-            return Err(Error::model(format!(
-                "the loss is {} at iteration {}: the features are not finite, or the learning rate is too high",
-                seen.loss, self.iteration
-            )));
-        }
         Ok(seen)
     }
 
@@ -90,6 +89,11 @@ impl Probe {
                 "does not say its iteration; delete it to start over",
             )
         })?;
+        self.validated = match metadata.get("validated") {
+            Some(text) => serde_json::from_str(text)
+                .map_err(|e| Error::file(&state.path, format!("{e}; delete it to start over")))?,
+            None => Vec::new(),
+        };
         self.head = LinearSegHead::from_tensors(read, device)?;
         self.optimiser.restore(self.iteration, read)?;
         Ok(())
@@ -97,9 +101,12 @@ impl Probe {
 
     /// Saves everything that the next iterations depend on.
     pub fn save(&self, state: &StateFile) -> Result<()> {
+        let validated =
+            serde_json::to_string(&self.validated).map_err(|e| Error::file(&state.path, e))?;
         let metadata = HashMap::from([
             ("identity".to_string(), state.identity.clone()),
             ("iteration".to_string(), self.iteration.to_string()),
+            ("validated".to_string(), validated),
         ]);
         let mut tensors = self.head.tensors();
         tensors.extend(self.optimiser.state());

@@ -82,6 +82,8 @@ pub struct Recipe {
     pub stride: Option<i64>,
     /// Iterations between saved states.
     pub checkpoint_every: u64,
+    /// Iterations between looks at the val split (0: none); they change nothing in the head.
+    pub val_every: u64,
 }
 
 impl Preset {
@@ -111,6 +113,7 @@ impl Preset {
             test_scale: [2048, 512],
             stride: None,
             checkpoint_every: 500,
+            val_every: 0,
         };
         let cached = Recipe {
             iterations: 400,
@@ -125,7 +128,10 @@ impl Preset {
             ..repo.clone()
         };
         match self {
-            Preset::RepoHead => repo,
+            Preset::RepoHead => Recipe {
+                val_every: 5_000,
+                ..repo
+            },
             Preset::PaperV5 => Recipe {
                 iterations: 160_000,
                 inference: Some(Inference::Slide),

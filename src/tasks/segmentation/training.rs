@@ -1,8 +1,10 @@
 //! All seeds of a recipe, on cached or live features.
 
+use super::course::{Course, Run};
 use super::features::SpatialFeatures;
 use super::probe::StateFile;
 use super::recipe::{Features, Recipe};
+use super::validation::{Validated, Validation};
 use super::{Options, cached, live};
 use crate::data::Source;
 use crate::data::fingerprint::fingerprint;
@@ -26,12 +28,29 @@ pub struct Training<'a> {
     pub runtime: &'a Runtime,
 }
 
-/// Heads by seed, the train images used, and seconds by stage.
-pub type Trained = (
-    Vec<(u64, LinearSegHead)>,
-    Vec<usize>,
-    Vec<(&'static str, f64)>,
-);
+/// What training made.
+#[derive(Default)]
+pub struct Trained {
+    /// By seed.
+    pub heads: Vec<(u64, LinearSegHead)>,
+    /// What validations saw on the way.
+    pub validated: Vec<Validated>,
+    /// The train images used.
+    pub indices: Vec<usize>,
+    /// Seconds by stage; a stage may be there once for every seed.
+    pub stages: Vec<(&'static str, f64)>,
+}
+
+impl Trained {
+    fn add(&mut self, seed: u64, course: Course) {
+        if course.validation_s > 0.0 {
+            self.stages.push(("validation", course.validation_s));
+        }
+        let (head, validated) = course.finish();
+        self.heads.push((seed, head));
+        self.validated.extend(validated);
+    }
+}
 
 impl Training<'_> {
     /// Trains every seed of the recipe, going on from saved states.
@@ -45,40 +64,59 @@ impl Training<'_> {
     fn cached(&self) -> Result<Trained> {
         let train = self.data.need_train()?;
         let (recipe, runtime, show) = (self.recipe, self.runtime, self.options.show);
-        let classes = self.data.rule.classes.len() as i64;
         let started = Instant::now();
         let cached = cached::extract(self.features, train, recipe, runtime, show)?;
+        let mut trained = Trained::default();
         let extracted = started.elapsed().as_secs_f64();
-        let started = Instant::now();
-        let mut heads = Vec::new();
+        trained.stages.push(("features", extracted));
         for &seed in &recipe.seeds {
             let state = self.state(seed, train, &cached.indices)?;
-            let probe = cached.train(recipe, seed, classes, &state, runtime, show)?;
-            heads.push((seed, probe.head));
+            let run = self.course(seed, &state)?;
+            let started = Instant::now();
+            let course = cached.train(&run)?;
+            let seconds = started.elapsed().as_secs_f64() - course.validation_s;
+            trained.stages.push(("training", seconds));
+            trained.add(seed, course);
         }
-        let training = started.elapsed().as_secs_f64();
-        let stages = vec![("features", extracted), ("training", training)];
-        Ok((heads, cached.indices, stages))
+        trained.indices = cached.indices;
+        Ok(trained)
     }
 
     fn live(&self) -> Result<Trained> {
         let train = self.data.need_train()?;
-        let indices: Vec<usize> = (0..train.len()).collect();
-        let (recipe, runtime, show) = (self.recipe, self.runtime, self.options.show);
-        let mut heads = Vec::new();
-        let mut stages = Vec::new();
-        for &seed in &recipe.seeds {
-            let state = self.state(seed, train, &indices)?;
-            let (probe, spent) =
-                live::train(self.features, train, recipe, seed, &state, runtime, show)?;
-            heads.push((seed, probe.head));
-            stages.extend([
+        let mut trained = Trained {
+            indices: (0..train.len()).collect(),
+            ..Trained::default()
+        };
+        for &seed in &self.recipe.seeds {
+            let state = self.state(seed, train, &trained.indices)?;
+            let run = self.course(seed, &state)?;
+            let (course, spent) = live::train(self.features, train, &run)?;
+            trained.stages.extend([
                 ("data wait", spent.data),
                 ("forward", spent.forward),
-                ("head", spent.head),
+                ("head", course.head_s),
             ]);
+            trained.add(seed, course);
         }
-        Ok((heads, indices, stages))
+        Ok(trained)
+    }
+
+    fn course<'a>(&'a self, seed: u64, state: &'a StateFile) -> Result<Run<'a>> {
+        Ok(Run {
+            recipe: self.recipe,
+            seed,
+            classes: self.data.rule.classes.len() as i64,
+            state,
+            validation: Validation {
+                features: self.features,
+                recipe: self.recipe,
+                val: self.data.need_val()?,
+                runtime: self.runtime,
+            },
+            runtime: self.runtime,
+            show: self.options.show,
+        })
     }
 
     /// The state of one seed's run, in a file named by all that decides its weights.
@@ -91,6 +129,7 @@ impl Training<'_> {
             "test_scale",
             "stride",
             "checkpoint_every",
+            "val_every",
         ] {
             recipe.shift_remove(name);
         }
