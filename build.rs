@@ -66,6 +66,7 @@ fn compile_shim(include: &Path) {
         .file("src/runtime/shim/observe.cpp")
         .file("src/runtime/shim/device.cpp")
         .file("src/runtime/shim/packed.cpp")
+        .file("src/runtime/shim/program.cpp")
         .file("src/runtime/shim/threads.cpp")
         .compile("radio_eval_shim");
 }

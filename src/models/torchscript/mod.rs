@@ -16,6 +16,7 @@ pub use settings::{Given, Layout, Size};
 use super::architecture::{Architecture, BuildOptions};
 use super::backbone::{Backbone, BackboneInfo, Features};
 use super::normalise::Normalise;
+use crate::runtime::shim;
 use crate::weights::Checkpoint;
 use crate::{Error, Result};
 use indexmap::IndexMap;
@@ -56,15 +57,19 @@ struct Model {
 
 impl Model {
     fn load(path: &Path, settings: Settings, options: &BuildOptions) -> Result<Self> {
-        let refused = |e: tch::TchError| Error::file(path, Error::from(e));
-        let mut module = CModule::load_on_device(path, options.device).map_err(refused)?;
-        module.f_set_eval().map_err(refused)?;
-        module.to(options.device, options.kind, false);
-        let parameters = module.named_parameters().map_err(refused)?;
-        let parameters = parameters.iter().map(|(_, p)| p.numel() as i64).sum();
+        let program =
+            shim::prepare_program(path, options.kind).map_err(|e| Error::file(path, e))?;
+        let module = CModule::load_data_on_device(&mut program.bytes.as_slice(), options.device)
+            .map_err(|e| Error::file(path, Error::from(e)))?;
+        if !program.frozen {
+            tracing::info!(
+                "{}: libtorch cannot freeze this program; it runs as it is",
+                path.display()
+            );
+        }
         let mut model = Model {
             path: path.to_path_buf(),
-            info: info(path, &settings, parameters),
+            info: info(path, &settings, program.parameters),
             normalise: Normalise::new(settings.mean_std, options.device, options.kind),
             layout: settings.layout,
             module,

@@ -7,16 +7,19 @@
 mod graph;
 mod observe;
 mod packed;
+mod program;
 mod threads;
 
 pub use graph::DeviceGraph;
 pub use observe::{OperatorRow, observe};
 pub use packed::{PackedConv, PackedLinear, Pointwise, worthwhile};
+pub use program::{Program, prepare_program};
 pub use threads::on_every_thread;
 
 use crate::{Error, Result};
 use std::ffi::{CStr, c_char, c_int, c_void};
 
+type BytesCallback = unsafe extern "C" fn(*mut c_void, *const c_char, usize);
 type RowCallback = unsafe extern "C" fn(*mut c_void, *const c_char, i64, f64, f64);
 
 unsafe extern "C" {
@@ -60,6 +63,14 @@ unsafe extern "C" {
         y: *mut *mut c_void,
     ) -> c_int;
     fn re_on_every_thread(work: unsafe extern "C" fn(*mut c_void), user: *mut c_void) -> c_int;
+    fn re_program_prepare(
+        path: *const c_char,
+        like: *const c_void,
+        sink: BytesCallback,
+        user: *mut c_void,
+        parameters: *mut i64,
+        frozen: *mut c_int,
+    ) -> c_int;
     fn re_graph_begin(device: i64, graph: *mut *mut c_void) -> c_int;
     fn re_graph_end(graph: *mut c_void) -> c_int;
     fn re_graph_replay(graph: *mut c_void) -> c_int;

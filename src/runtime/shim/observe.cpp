@@ -43,6 +43,20 @@ bool tensor(const c10::IValue& v, at::Tensor& out) {
   return out.defined();
 }
 
+// A list of sizes in any of the forms in which operators get one: eager calls pass integers,
+// TorchScript's interpreter symbolic integers or a plain list.
+std::vector<int64_t> ints(const c10::IValue& v) {
+  std::vector<int64_t> out;
+  if (v.isIntList()) return v.toIntVector();
+  if (v.isInt()) return {v.toInt()};
+  if (!v.isList()) return out;
+  for (const c10::IValue& element : v.toListRef()) {
+    if (element.isInt()) out.push_back(element.toInt());
+    else if (element.isSymInt()) out.push_back(element.toSymInt().guard_int(__FILE__, __LINE__));
+  }
+  return out;
+}
+
 // 2·m·k·n for a [.., m, k] x [.., k, n] product.
 double matmul_flops(const c10::IValue& a, const c10::IValue& b) {
   at::Tensor x, y;
@@ -60,7 +74,8 @@ double flops_of(const std::string& name, c10::ArrayRef<const c10::IValue> in) {
   if (name == "aten::_convolution") {
     at::Tensor x, w;
     if (in.size() < 9 || !tensor(in[0], x) || !tensor(in[1], w)) return 0;
-    const auto stride = in[3].toIntVector(), pad = in[4].toIntVector(), dilation = in[5].toIntVector();
+    const auto stride = ints(in[3]), pad = ints(in[4]), dilation = ints(in[5]);
+    if (stride.empty() || pad.empty() || dilation.empty()) return 0;
     const bool transposed = in[6].toBool();
     double positions = static_cast<double>(x.size(0));
     for (int64_t d = 2; d < x.dim(); ++d) {
@@ -79,7 +94,8 @@ double flops_of(const std::string& name, c10::ArrayRef<const c10::IValue> in) {
   if (name == "mkldnn::_convolution_pointwise") {
     at::Tensor x, w;
     if (in.size() < 6 || !tensor(in[0], x) || !tensor(in[1], w)) return 0;
-    const auto pad = in[3].toIntVector(), stride = in[4].toIntVector();
+    const auto pad = ints(in[3]), stride = ints(in[4]);
+    if (pad.size() < 2 || stride.size() < 2) return 0;
     double positions = static_cast<double>(x.size(0));
     for (int64_t d = 2; d < 4; ++d)
       positions *= static_cast<double>((x.size(d) + 2 * pad[d - 2] - w.size(d)) / stride[d - 2] + 1);

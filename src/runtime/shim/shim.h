@@ -5,6 +5,7 @@
 //
 // Functions return 0, or -1 with the message in re_last_error().
 #pragma once
+#include <cstddef>
 #include <cstdint>
 
 extern "C" {
@@ -39,6 +40,12 @@ int re_conv_packed(const void* x, const void* packed, const void* bias, int64_t 
 
 // Calls `work` once on each of libtorch's threads, all at once, and waits for them; `work` must not throw.
 int re_on_every_thread(void (*work)(void* user), void* user);
+
+// The TorchScript program at `path`, cast to the precision of `like` and frozen where it can be;
+// `sink` is called once with what torch.jit.save would write.
+typedef void (*re_bytes)(void* user, const char* data, size_t length);
+int re_program_prepare(const char* path, const void* like, re_bytes sink, void* user, int64_t* parameters,
+                       int* frozen);
 
 // A captured forward pass: begin, run it once, end, then replay as often as wanted.
 int re_graph_begin(int64_t device, void** graph);
