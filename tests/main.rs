@@ -1,5 +1,6 @@
 //! Integration tests, by feature: small trees, the real binary, exact results.
 
+mod adaptor_text;
 mod classification;
 mod common;
 mod eradio;
@@ -14,6 +15,7 @@ mod radio_vit;
 mod report;
 mod segmentation;
 mod segmentation_data;
+mod siglip_zero_shot;
 mod teachers;
 mod text;
 mod torchscript;
