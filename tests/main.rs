@@ -1,5 +1,6 @@
 //! Integration tests, by feature: small trees, the real binary, exact results.
 
+mod adaptor_text;
 mod arithmetic;
 mod classification;
 mod common;
@@ -15,6 +16,7 @@ mod radio_vit;
 mod report;
 mod segmentation;
 mod segmentation_data;
+mod siglip_zero_shot;
 mod teachers;
 mod text;
 mod torchscript;

@@ -1,6 +1,7 @@
 //! What the integration tests share.
 #![allow(dead_code)]
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -68,6 +69,28 @@ pub fn fails(command: &mut Command, code: i32) -> String {
         "a panic reached the user: {text}"
     );
     text
+}
+
+/// The class predicted for each image, by file name, from a file of `--predictions`.
+pub fn predictions(path: &Path) -> BTreeMap<String, usize> {
+    let mut rows = csv::Reader::from_path(path).expect("predictions were written");
+    let column = |row: &csv::StringRecord, name: &str, header: &csv::StringRecord| {
+        let at = header.iter().position(|h| h == name).expect("the column");
+        row[at].to_string()
+    };
+    let header = rows.headers().expect("a header").clone();
+    let rows = rows.records().map(|row| {
+        let row = row.expect("a row");
+        let image = column(&row, "image", &header);
+        let class = column(&row, "prediction", &header);
+        (file_name(&image), class.parse().expect("a class"))
+    });
+    rows.collect()
+}
+
+/// The last part of a path inside an archive.
+pub fn file_name(path: &str) -> String {
+    path.rsplit('/').next().unwrap_or(path).to_string()
 }
 
 pub fn stderr(output: &Output) -> String {

@@ -109,7 +109,7 @@ fn the_pretrained_tag_decides_the_activation() {
     assert_eq!(activation(&file, serde_json::Value::Null), "gelu");
 }
 
-/// timm's image-only files, and transformers files of the image tower alone.
+/// transformers' files of the image tower alone.
 #[test]
 fn image_only_files_load() {
     for folder in cases(&[], &["clip_quickgelu"]) {
@@ -130,6 +130,71 @@ fn image_only_files_load() {
         assert!(network.info().adaptors.is_empty());
         let out = run(network.as_ref(), &image, &[]);
         golden.close("image_features_preproj", &out.summary);
+    }
+}
+
+/// timm's files of the image tower: the class row of the positions is there, the projection is
+/// `head`, transposed, beside a bias of zeros in some.
+#[test]
+fn timm_layout_equals_the_official_code() {
+    let folder = crate::common::fixture("teachers/clip_quickgelu");
+    let golden = Golden::open(&folder.join("io.safetensors"));
+    let image = golden.pixels("image", CLIP);
+    let whole = open_clip(&folder);
+    let read = |name: &str| whole.tensors().unwrap()[name].read_stored().unwrap();
+    let visual = whole
+        .tensors()
+        .unwrap()
+        .keys()
+        .filter_map(|k| k.strip_prefix("visual."));
+    let tensors: Vec<(String, Tensor)> = visual
+        .map(|name| {
+            let tensor = read(&format!("visual.{name}"));
+            match name {
+                "class_embedding" => ("cls_token".into(), tensor.view([1, 1, -1])),
+                "positional_embedding" => ("pos_embed".into(), tensor.unsqueeze(0)),
+                "proj" => ("head.weight".into(), tensor.tr().contiguous()),
+                _ => {
+                    let timm = name
+                        .replace("conv1", "patch_embed.proj")
+                        .replace("ln_pre", "norm_pre")
+                        .replace("ln_post", "norm")
+                        .replace("transformer.resblocks", "blocks")
+                        .replace("ln_1", "norm1")
+                        .replace("ln_2", "norm2")
+                        .replace("attn.in_proj_", "attn.qkv.")
+                        .replace("attn.out_proj", "attn.proj")
+                        .replace("mlp.c_fc", "mlp.fc1")
+                        .replace("mlp.c_proj", "mlp.fc2");
+                    (timm, tensor)
+                }
+            }
+        })
+        .collect();
+    let zeros = (
+        "head.bias".to_string(),
+        Tensor::zeros([40], (tch::Kind::Float, tch::Device::Cpu)),
+    );
+    let scratch = tempfile::tempdir().unwrap();
+    for bias in [None, Some(zeros)] {
+        let tensors: Vec<_> = tensors.iter().chain(&bias).collect();
+        let tensors: Vec<_> = tensors.iter().map(|(n, t)| (n, t)).collect();
+        let path = scratch.path().join("model.safetensors");
+        Tensor::write_safetensors(&tensors, &path).unwrap();
+        let config = serde_json::json!({
+            "architecture": "vit_large_patch14_clip_quickgelu_336",
+            "num_classes": 40,
+            "num_attention_heads": 4,
+        });
+        std::fs::write(scratch.path().join("config.json"), config.to_string()).unwrap();
+        let network = model(
+            &Checkpoint::open(scratch.path()).unwrap(),
+            &BuildOptions::default(),
+        );
+        let out = run(network.as_ref(), &image, &["clip"]);
+        golden.close("image_features_preproj", &out.summary);
+        golden.close("image_features_proj", &out.adaptors["clip"].summary);
+        golden.close("image_tokens_ln", &out.spatial);
     }
 }
 

@@ -3,7 +3,9 @@ use radio_eval::models::architecture::build;
 use radio_eval::models::normalise::IMAGENET;
 use radio_eval::models::{BuildOptions, ModelSpec, resolve};
 use radio_eval::weights::Checkpoint;
+use serde_json::json;
 use std::path::Path;
+use tch::{Device, Kind, Tensor};
 
 const SIZES: [&str; 4] = ["56x84", "70x70", "98x98", "126x112"];
 
@@ -139,43 +141,95 @@ fn loading_is_strict() {
     );
 }
 
-/// timm adds the class token's position to the token where there are registers, and calls the
-/// registers and the halves of the SwiGLU by other names.
+/// A hub file with registers in timm's layout: the class token's position is added to the token
+/// there, and the registers and the halves of the SwiGLU have other names.
+fn timm(hub: &Checkpoint) -> Checkpoint {
+    let read = |name: &str| hub.tensors().unwrap()[name].read_stored().unwrap();
+    let position = read("pos_embed");
+    let class = read("cls_token") + position.narrow(1, 0, 1);
+    let patches = position.narrow(1, 1, position.size()[1] - 1);
+    let mut tensors = vec![
+        ("cls_token".to_string(), class),
+        ("pos_embed".into(), patches),
+    ];
+    for name in hub.tensors().unwrap().keys() {
+        let new = match name.as_str() {
+            "cls_token" | "pos_embed" | "mask_token" => continue,
+            "register_tokens" => "reg_token".into(),
+            name => name
+                .replace("mlp.w12", "mlp.fc1")
+                .replace("mlp.w3", "mlp.fc2"),
+        };
+        tensors.push((new, read(name)));
+    }
+    let config = json!({"architecture": "vit_tiny_patch14_reg4_dinov2", "num_heads": 4});
+    written(&tensors, config)
+}
+
+/// A file of `tensors`, opened.
+fn written(tensors: &[(String, Tensor)], config: serde_json::Value) -> Checkpoint {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("model.safetensors");
+    Tensor::write_safetensors(tensors, &path).unwrap();
+    let mut file = Checkpoint::open(&path).unwrap();
+    file.config = config;
+    file
+}
+
 #[test]
-fn timm_layout_loads() {
+fn timm_layout_equals_the_official_code() {
     for folder in cases(&[], &["dinov2_swiglu_reg"]) {
         let golden = Golden::open(&folder.join("io.safetensors"));
-        let hub = hub(&folder);
-        let read = |name: &str| hub.tensors().unwrap()[name].read_stored().unwrap();
-        let position = read("pos_embed");
-        let class = read("cls_token") + position.narrow(1, 0, 1);
-        let patches = position.narrow(1, 1, position.size()[1] - 1);
-        let scratch = tempfile::tempdir().unwrap();
-        let path = scratch.path().join("timm.safetensors");
-        let mut tensors = vec![
-            ("cls_token".to_string(), class),
-            ("pos_embed".into(), patches),
-        ];
-        for name in hub.tensors().unwrap().keys() {
-            let new = match name.as_str() {
-                "cls_token" | "pos_embed" | "mask_token" => continue,
-                "register_tokens" => "reg_token".into(),
-                name => name
-                    .replace("mlp.w12", "mlp.fc1")
-                    .replace("mlp.w3", "mlp.fc2"),
-            };
-            tensors.push((new, read(name)));
-        }
-        tch::Tensor::write_safetensors(&tensors, &path).unwrap();
-        let mut file = Checkpoint::open(&path).unwrap();
-        file.config =
-            serde_json::json!({"architecture": "vit_tiny_patch14_reg4_dinov2", "num_heads": 4});
-        let network = model(&file, &BuildOptions::default());
+        let network = model(&timm(&hub(&folder)), &BuildOptions::default());
         for size in SIZES {
             let image = golden.pixels(&format!("{size}.image"), IMAGENET);
             let out = run(network.as_ref(), &image, &[]);
             golden.close(&format!("{size}.x_norm_clstoken"), &out.summary);
             golden.close(&format!("{size}.x_norm_patchtokens"), &out.spatial);
+        }
+    }
+}
+
+/// The same where only the committed fixture is: it gets registers and, if asked, SwiGLUs, and
+/// both layouts must give the same.
+#[test]
+fn timm_layout_equals_the_hubs() {
+    tch::manual_seed(1);
+    let folder = crate::common::fixture("teachers/dinov2_mlp");
+    let golden = Golden::open(&folder.join("io.safetensors"));
+    let plain = hub(&folder);
+    let random = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu)) * 0.1;
+    for swiglu in [false, true] {
+        let mut tensors = vec![("register_tokens".to_string(), random(&[1, 4, 64]))];
+        for (name, tensor) in plain.tensors().unwrap() {
+            if !swiglu || !name.contains(".mlp.") {
+                tensors.push((name.clone(), tensor.read_stored().unwrap()));
+            }
+        }
+        for block in 0..if swiglu { 2 } else { 0 } {
+            for (layer, output, input) in [("w12", 352, 64), ("w3", 64, 176)] {
+                let name = format!("blocks.{block}.mlp.{layer}");
+                tensors.push((format!("{name}.weight"), random(&[output, input])));
+                tensors.push((format!("{name}.bias"), random(&[output])));
+            }
+        }
+        let mut config = plain.config.clone();
+        config["num_register_tokens"] = 4.into();
+        config["ffn_layer"] = if swiglu { "swiglufused" } else { "mlp" }.into();
+        let hub = written(&tensors, config);
+        let networks = [&hub, &timm(&hub)].map(|file| model(file, &BuildOptions::default()));
+        for size in SIZES {
+            if !golden.has(&format!("{size}.image")) {
+                continue;
+            }
+            let image = golden.pixels(&format!("{size}.image"), IMAGENET);
+            let [hub, timm] = networks
+                .each_ref()
+                .map(|network| run(network.as_ref(), &image, &[]));
+            for (hub, timm) in [(hub.summary, timm.summary), (hub.spatial, timm.spatial)] {
+                let difference = (&hub - timm).abs().max().double_value(&[]);
+                assert!(difference <= 1e-5, "{size}: {difference:e}");
+            }
         }
     }
 }
