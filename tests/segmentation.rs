@@ -287,8 +287,8 @@ fn a_pretrained_network_beats_itself_at_random_weights() {
     let mut command = radio_eval(home.path());
     command.args(["ade20k", "--preset", "quick", "--json", "--device", "cpu"]);
     command.args(["--classes", "coco-panoptic", "--train-share", "0.7"]);
-    command.args(["--iterations", "40", "--label-size", "20", "--resolution"]);
-    command.args(["128", "--threads", "1", "--workers", "1", "--data"]);
+    command.args(["--iterations", "60", "--label-size", "28", "--resolution"]);
+    command.args(["160", "--threads", "1", "--workers", "1", "--data"]);
     command.arg(data).arg("--out").arg(home.path().join("out"));
     command
         .arg("--model")
