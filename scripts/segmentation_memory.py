@@ -33,6 +33,7 @@ def sizes(rng):
 def make(folder, images):
     rng, noise = random.Random(0), np.random.default_rng(0)
     size = sizes(rng)
+    folder.mkdir(parents=True)
     (folder / "objectInfo150.txt").write_text(
         "Idx\tName\n" + "".join(f"{c}\tclass {c}\n" for c in range(1, CLASSES + 1))
     )

@@ -86,13 +86,13 @@ impl<'a> Course<'a> {
         let started = Instant::now();
         self.unread = Some(self.probe.step(self.run.recipe, features, labels)?);
         let iteration = self.iteration();
-        if !self.run.runtime.device.is_cuda() || iteration % READ_EVERY == 0 {
+        if !self.run.runtime.device.is_cuda() || iteration.is_multiple_of(READ_EVERY) {
             self.tell()?;
         }
         self.head_s += started.elapsed().as_secs_f64();
         self.bar.inc(1);
         self.validate_if_due()?;
-        if iteration % self.run.recipe.checkpoint_every == 0 || self.is_done() {
+        if iteration.is_multiple_of(self.run.recipe.checkpoint_every) || self.is_done() {
             self.save()?;
         }
         Ok(())
@@ -122,7 +122,7 @@ impl<'a> Course<'a> {
             seen.loss,
             100.0 * seen.accuracy
         );
-        if iteration % LOG_EVERY == 0 {
+        if iteration.is_multiple_of(LOG_EVERY) {
             tracing::debug!("iteration {iteration}: {told}");
         }
         self.bar.set_message(told);

@@ -11,6 +11,7 @@ mod infer;
 mod live;
 mod output;
 mod probe;
+mod quick;
 pub mod recipe;
 mod training;
 mod validation;
@@ -83,6 +84,9 @@ pub fn run(
     };
     let val = data.need_val()?;
     let mut warnings = data.warnings.clone();
+    if recipe.preset == Preset::Quick && options.head.is_none() {
+        warnings.extend(quick::distance());
+    }
     if !options.skip_check {
         let started = Instant::now();
         let train = data.train.as_ref().filter(|_| options.head.is_none());

@@ -138,7 +138,8 @@ fn encode(
     Ok(bytes.into_inner())
 }
 
-/// The image, its labels and the prediction in a row; below, the classes that occur.
+/// The image, its labels and the prediction in a row, each under its name; below, the classes that
+/// occur.
 fn overlay(
     photo: &[u8],
     labels: &LabelMap,
@@ -154,15 +155,18 @@ fn overlay(
     let lines = (present.len() as u32).div_ceil(columns);
     let mut picture = image::RgbImage::from_pixel(
         (3 * width).max(COLUMN),
-        height + LINE * lines + 4,
+        LINE + height + LINE * lines + 4,
         image::Rgb([255, 255, 255]),
     );
+    for (column, name) in (0..).zip(["image", "labels", "prediction"]) {
+        font::draw(&mut picture, column * width + 3, 2, name);
+    }
     for (i, (pixel, (&label, &predicted))) in photo
         .chunks_exact(3)
         .zip(labels.labels.iter().zip(prediction))
         .enumerate()
     {
-        let (x, y) = (i as u32 % width, i as u32 / width);
+        let (x, y) = (i as u32 % width, LINE + i as u32 / width);
         let pixel = [pixel[0], pixel[1], pixel[2]];
         picture.put_pixel(x, y, image::Rgb(pixel));
         picture.put_pixel(width + x, y, image::Rgb(mix(pixel, label)));
@@ -171,7 +175,7 @@ fn overlay(
     for (i, &label) in present.iter().enumerate() {
         let (x, y) = (
             i as u32 % columns * COLUMN + 3,
-            height + 4 + i as u32 / columns * LINE,
+            LINE + height + 4 + i as u32 / columns * LINE,
         );
         for field in 0..FIELD * FIELD {
             let (dx, dy) = (field % FIELD, field / FIELD);

@@ -32,10 +32,10 @@ impl Validation<'_> {
     /// Whether to look after `iteration` iterations. Not after the last: the finished head is
     /// evaluated anyway.
     pub fn due(&self, iteration: u64) -> bool {
-        let every = self.recipe.val_every;
+        // No number but 0 is a multiple of 0.
         iteration > 0
             && iteration < self.recipe.iterations
-            && iteration.checked_rem(every) == Some(0)
+            && iteration.is_multiple_of(self.recipe.val_every)
     }
 
     /// mIoU of `head` over the val split, in percent.

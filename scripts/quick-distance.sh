@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# How far preset `quick` is from `repo-head` on small data: makes the records of results/quick-distance,
+# which the tool quotes when `quick` is used.
+#
+#   ./scripts/quick-distance.sh [BINARY] [FOLDER]
+#
+# `repo-head` is scaled down to the data: as many iterations as `quick` has, warm-up in proportion, and
+# crops and test images of the network's own 126 px instead of 512.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+binary=${1:-target/release/radio-eval}
+folder=${2:-results/quick-distance}
+common=(ade20k --model mini-dino --data ade-mini --device cpu --restart)
+"$binary" "${common[@]}" --preset quick --out "$folder/quick"
+"$binary" "${common[@]}" --preset repo-head --out "$folder/repo-head" --iterations 1000 --warmup 19 \
+  --resolution 126 --scale 504 126 --test-scale 504 126 --val-every 250
