@@ -31,6 +31,17 @@ class Nhwc(Base):
         return self.conv(x).permute(0, 2, 3, 1).contiguous()
 
 
+class Indexed(Base):
+    """An index table, which a cast of the weights must leave alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("order", torch.arange(4))
+
+    def forward(self, x):
+        return self.head(self.conv(x).mean((2, 3))[:, self.order])
+
+
 class Vector(Base):
     def forward(self, x):
         return self.head(self.conv(x).mean((2, 3)))
@@ -58,7 +69,7 @@ with torch.no_grad():
     tensors = {"input": x, "spatial": spatial, "mean": spatial.mean(1), "sum": spatial.sum(1),
                "head": base.head(spatial.mean(1))}
 save_file({k: v.contiguous() for k, v in tensors.items()}, OUT / "expected.safetensors")
-for program in (Pair, Nhwc, Vector, ClassToken, Dictionary):
+for program in (Pair, Nhwc, Indexed, Vector, ClassToken, Dictionary):
     torch.jit.script(program().eval()).save(str(OUT / f"{program.__name__.lower()}.pt"))
 (OUT / "nhwc.toml").write_text(
     f"mean = {[round(v, 6) for v in MEAN.tolist()]}\nstd = {[round(v, 6) for v in STD.tolist()]}\n"

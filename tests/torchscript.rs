@@ -44,6 +44,7 @@ fn every_form_of_output() {
         ("dictionary", "head", "spatial", 8),
         ("classtoken", "sum", "spatial", 8),
         ("vector", "head", "head", 1),
+        ("indexed", "head", "head", 1),
     ] {
         let model = load(&fixture(&format!("torchscript/{file}.pt")), given()).unwrap();
         let features = backbone::run(&*model, &expected("input"), &[]).unwrap();

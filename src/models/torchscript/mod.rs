@@ -61,12 +61,6 @@ impl Model {
             shim::prepare_program(path, options.kind).map_err(|e| Error::file(path, e))?;
         let module = CModule::load_data_on_device(&mut program.bytes.as_slice(), options.device)
             .map_err(|e| Error::file(path, Error::from(e)))?;
-        if !program.frozen {
-            tracing::info!(
-                "{}: libtorch cannot freeze this program; it runs as it is",
-                path.display()
-            );
-        }
         let mut model = Model {
             path: path.to_path_buf(),
             info: info(path, &settings, program.parameters),

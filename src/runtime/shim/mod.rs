@@ -69,7 +69,6 @@ unsafe extern "C" {
         sink: BytesCallback,
         user: *mut c_void,
         parameters: *mut i64,
-        frozen: *mut c_int,
     ) -> c_int;
     fn re_graph_begin(device: i64, graph: *mut *mut c_void) -> c_int;
     fn re_graph_end(graph: *mut c_void) -> c_int;

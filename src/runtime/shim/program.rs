@@ -11,11 +11,9 @@ pub struct Program {
     /// As `torch.jit.save` writes it; read by `CModule::load_data_on_device`.
     pub bytes: Vec<u8>,
     pub parameters: i64,
-    /// Whether its weights became constants and batch normalisation was folded into convolutions.
-    pub frozen: bool,
 }
 
-/// Reads the program at `path`, casts it to `kind` and freezes it where it can be.
+/// Reads the program at `path` and casts its floating-point tensors to `kind`.
 ///
 /// # Errors
 /// libtorch's message where the file is no program.
@@ -24,7 +22,7 @@ pub fn prepare_program(path: &Path, kind: Kind) -> Result<Program> {
         .map_err(|_| Error::file(path, "the path holds a zero byte"))?;
     let like = Tensor::f_empty([0], (kind, Device::Cpu))?;
     let mut bytes: Vec<u8> = Vec::new();
-    let (mut parameters, mut frozen) = (0, 0);
+    let mut parameters = 0;
     // SAFETY: all pointers are alive; `push` is called during this call only, with that of `bytes`.
     check(unsafe {
         re_program_prepare(
@@ -33,14 +31,9 @@ pub fn prepare_program(path: &Path, kind: Kind) -> Result<Program> {
             push,
             (&raw mut bytes).cast(),
             &mut parameters,
-            &mut frozen,
         )
     })?;
-    Ok(Program {
-        bytes,
-        parameters,
-        frozen: frozen != 0,
-    })
+    Ok(Program { bytes, parameters })
 }
 
 unsafe extern "C" fn push(user: *mut c_void, data: *const c_char, length: usize) {

@@ -41,11 +41,10 @@ int re_conv_packed(const void* x, const void* packed, const void* bias, int64_t 
 // Calls `work` once on each of libtorch's threads, all at once, and waits for them; `work` must not throw.
 int re_on_every_thread(void (*work)(void* user), void* user);
 
-// The TorchScript program at `path`, cast to the precision of `like` and frozen where it can be;
-// `sink` is called once with what torch.jit.save would write.
+// The TorchScript program at `path` in evaluation mode, cast to the precision of `like`; `sink` is
+// called once with what torch.jit.save would write.
 typedef void (*re_bytes)(void* user, const char* data, size_t length);
-int re_program_prepare(const char* path, const void* like, re_bytes sink, void* user, int64_t* parameters,
-                       int* frozen);
+int re_program_prepare(const char* path, const void* like, re_bytes sink, void* user, int64_t* parameters);
 
 // A captured forward pass: begin, run it once, end, then replay as often as wanted.
 int re_graph_begin(int64_t device, void** graph);
