@@ -1,5 +1,5 @@
 use super::{json, pattern, sha256, sizes};
-use radio_eval::data::resize::{Filter, Region, resize, resize_region};
+use radio_eval::data::resize::{Filter, Region, Target, resize};
 
 #[test]
 fn bytes_equal_pillow() {
@@ -23,7 +23,13 @@ fn a_region_is_a_part_of_the_whole() {
     for filter in [Filter::Nearest, Filter::Bilinear, Filter::Bicubic] {
         for (width, height) in [(40, 30), (83, 30), (40, 61), (100, 120)] {
             let whole = resize(&image, width, height, filter);
-            let part = resize_region(&image, width, height, filter, region);
+            let target = Target {
+                width,
+                height,
+                filter,
+                region,
+            };
+            let part = target.of(&(&image).into());
             for y in 0..region.height {
                 let row = &whole.row(y + region.y)[region.x * 3..(region.x + region.width) * 3];
                 assert_eq!(part.row(y), row, "{filter:?} {width}x{height} row {y}");

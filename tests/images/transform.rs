@@ -1,8 +1,9 @@
 use crate::common::shared;
-use radio_eval::data::image::RgbImage;
+use radio_eval::data::image::{Part, RgbImage};
 use radio_eval::data::pixels;
 use radio_eval::data::resize::{Filter, resize};
 use radio_eval::data::transform::{Mode, Transform};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 use tch::{Kind, Tensor};
@@ -131,6 +132,51 @@ fn sizes_round_as_python_and_as_segment_anything() {
         Transform::cover(224, 224, 16).output_size(20, 3000),
         Ok((224, 224))
     );
+}
+
+#[test]
+fn what_a_transform_reads_is_enough() {
+    let image = super::pattern(97, 130);
+    let rectangle = |height, width| Transform::new(Mode::Cover { height, width }, 1);
+    for transform in [
+        Transform::crop(64, 48),
+        Transform::crop(20, 40),
+        Transform::crop(300, 30),
+        Transform::shortest(48, 16),
+        Transform::squash(33),
+        Transform::new(
+            Mode::Fit {
+                height: 40,
+                width: 9,
+            },
+            1,
+        ),
+        rectangle(20, 70),
+        rectangle(97, 40),
+        Transform {
+            filter: Filter::Nearest,
+            ..rectangle(30, 20)
+        },
+    ] {
+        let needed = transform.reads(image.height, image.width);
+        let mut pixels = RgbImage::black(needed.width, needed.height);
+        let lines = pixels.data.chunks_exact_mut(needed.width * 3);
+        for (line, y) in lines.zip(needed.y..) {
+            line.copy_from_slice(&image.row(y)[needed.x * 3..(needed.x + needed.width) * 3]);
+        }
+        let part = Part {
+            pixels: Cow::Owned(pixels),
+            x: needed.x,
+            y: needed.y,
+            width: image.width,
+            height: image.height,
+        };
+        assert_eq!(
+            transform.apply(part),
+            transform.apply(&image),
+            "{transform:?}"
+        );
+    }
 }
 
 #[test]

@@ -12,6 +12,8 @@ mod avx512;
 mod nearest;
 mod portable;
 mod taps;
+#[cfg(test)]
+mod tests;
 
 pub use super::image::Region;
 use super::image::{Part, RgbImage};

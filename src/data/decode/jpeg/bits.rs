@@ -96,6 +96,12 @@ impl Bits {
         (self.buffer >> (64 - count)) as u32
     }
 
+    /// All bits from `start` (0..=16) on, from the top.
+    #[inline(always)]
+    pub fn peek_behind(&self, start: u32) -> u64 {
+        self.buffer << start
+    }
+
     #[inline(always)]
     pub fn skip(&mut self, count: u32) {
         self.buffer <<= count;

@@ -2,7 +2,7 @@
 
 use super::bits::{Bits, Segment};
 use super::header::{NATURAL, Scan, Tables};
-use super::huffman::{STEPS_PER_REFILL, Table, extend};
+use super::huffman::{STEPS_PER_REFILL, Table, extended};
 
 /// 64 coefficients in rows and columns.
 pub type Block = [i16; 64];
@@ -208,7 +208,8 @@ impl<'a> Decoder<'a> {
             let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
             if size > 0 {
                 k += run as usize;
-                let value = extend(bits.take(size), size) << self.scan.low;
+                let value = extended(bits.peek_behind(0), size) << self.scan.low;
+                bits.skip(size);
                 block[usize::from(NATURAL[k])] = value as i16;
                 k += 1;
             } else if run == 15 {
