@@ -242,6 +242,51 @@ fn the_token_stays_with_the_hub() {
     );
 }
 
+/// A token that `huggingface-cli login` stored, and a cache elsewhere than in HF_HOME.
+#[test]
+fn the_hubs_other_variables_hold() {
+    let (server, home) = (server(), tempfile::tempdir().unwrap());
+    let at = |name: &str| home.path().join(name);
+    std::fs::write(at("token"), "stored\n").unwrap();
+    let fetch = |token_file: &str| {
+        let mut command = fetch(&server, home.path(), &["dinov2-s"]);
+        command
+            .env("HF_TOKEN_PATH", at(token_file))
+            .env("HF_HUB_CACHE", at("elsewhere"));
+        command
+    };
+    stdout(&mut fetch("token"));
+    let log = server.log();
+    assert!(!log.is_empty());
+    let of_hub = |line: &&String| !line.contains("/cdn/");
+    assert!(
+        log.iter()
+            .filter(of_hub)
+            .all(|l| l.contains("Bearer stored"))
+    );
+    let repo = at("elsewhere/models--facebook--dinov2-small");
+    let weights = repo
+        .join("snapshots")
+        .join(COMMIT)
+        .join("model.safetensors");
+    assert!(weights.exists());
+    assert!(!at("hf").exists());
+
+    server.fault("config.json", Fault::Status(403, 99));
+    std::fs::remove_dir_all(&repo).unwrap();
+    let error = fails(&mut fetch("token"), 1);
+    assert!(
+        error.contains("the token may not be valid for it: check HF_TOKEN"),
+        "{error}"
+    );
+    assert!(
+        !error.contains("stored"),
+        "the token is no one's business: {error}"
+    );
+    let error = fails(&mut fetch("no-token"), 1);
+    assert!(error.contains("set HF_TOKEN"), "{error}");
+}
+
 #[test]
 fn offline_mode_and_unknown_names_ask_nothing() {
     let (server, home) = (server(), tempfile::tempdir().unwrap());

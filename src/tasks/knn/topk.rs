@@ -2,7 +2,7 @@
 
 use crate::{Error, Result};
 use rayon::prelude::*;
-use std::cmp::Ordering;
+use std::cmp::Reverse;
 
 /// A key and its cosine similarity to the query.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -13,12 +13,14 @@ pub struct Neighbour {
 }
 
 impl Neighbour {
-    /// Best first; equal similarities in order of key. No similarity is NaN.
-    fn order(&self, other: &Self) -> Ordering {
-        let by_similarity = other.similarity.partial_cmp(&self.similarity);
-        by_similarity
-            .unwrap_or(Ordering::Equal)
-            .then(self.key.cmp(&other.key))
+    /// Grows with the similarity; of equal ones the earlier key's is larger. One number, so that
+    /// selecting takes no branch per comparison.
+    fn rank(&self) -> u64 {
+        // Adding zero makes -0 the 0 that it equals.
+        let bits = (self.similarity + 0.0).to_bits();
+        let negative = bits >> 31 == 1;
+        let ordered = if negative { !bits } else { bits | 1 << 31 };
+        u64::from(ordered) << 32 | u64::from(!self.key)
     }
 }
 
@@ -93,14 +95,28 @@ impl Candidates {
     /// Almost every similarity is below the bar, so whole strips are passed over by one vectorised
     /// comparison.
     pub fn scan(&mut self, similarities: &[f32], first_key: u32) {
-        const STRIP: usize = 64;
         let strips = similarities.chunks(STRIP);
         for (strip, first) in strips.zip((first_key..).step_by(STRIP)) {
             if any_above(strip, self.bar) {
-                for (&similarity, key) in strip.iter().zip(first..) {
-                    self.add(Neighbour { similarity, key });
-                }
+                self.add_strip(strip, first);
             }
+        }
+    }
+
+    /// At most `STRIP` similarities. Those above the bar are gathered without a branch for each,
+    /// which no processor could foresee.
+    fn add_strip(&mut self, strip: &[f32], first_key: u32) {
+        let mut above = [Neighbour {
+            similarity: 0.0,
+            key: 0,
+        }; STRIP];
+        let mut count = 0;
+        for (&similarity, key) in strip.iter().zip(first_key..) {
+            above[count] = Neighbour { similarity, key };
+            count += usize::from(similarity > self.bar);
+        }
+        for &new in &above[..count] {
+            self.add(new);
         }
     }
 
@@ -115,19 +131,21 @@ impl Candidates {
     }
 
     fn select(&mut self) {
-        let (_, worst, _) = self
-            .found
-            .select_nth_unstable_by(self.k - 1, Neighbour::order);
+        let rank = |n: &Neighbour| Reverse(n.rank());
+        let (_, worst, _) = self.found.select_nth_unstable_by_key(self.k - 1, rank);
         self.bar = worst.similarity;
         self.found.truncate(self.k);
     }
 
     fn nearest(mut self) -> Vec<Neighbour> {
-        self.found.sort_unstable_by(Neighbour::order);
+        self.found.sort_unstable_by_key(|n| Reverse(n.rank()));
         self.found.truncate(self.k);
         self.found
     }
 }
+
+/// Similarities compared at once.
+const STRIP: usize = 64;
 
 /// Candidates kept beyond k: the more, the rarer the selections, and the later the bar rises.
 fn slack(k: usize) -> usize {
@@ -167,10 +185,26 @@ mod tests {
         assert_eq!(keys(second), [4, 0, 1]);
     }
 
+    #[test]
+    fn ranks_order_as_similarities_do_then_keys() {
+        let sorted = [
+            (1.0, 3),
+            (0.5, 1),
+            (0.0, 0),
+            (-0.0, 1),
+            (0.0, 2),
+            (-0.1, 0),
+            (-1.0, 0),
+        ];
+        let ranks = sorted.map(|(similarity, key)| Neighbour { similarity, key }.rank());
+        assert!(ranks.is_sorted_by(|a, b| a > b), "{ranks:?}");
+    }
+
     /// Many ties, and so many keys that the best are selected again and again.
     #[test]
     fn equals_a_stable_sort() {
-        let row: Vec<f32> = (0..5_000u32).map(|i| ((i * 37) % 101) as f32).collect();
+        let value = |i: u32| ((i * 37) % 101) as f32 - 50.0;
+        let row: Vec<f32> = (0..5_000).map(value).collect();
         let mut scanned = Candidates::new(7);
         for (block, first) in row.chunks(300).zip((0..).step_by(300)) {
             scanned.scan(block, first);
