@@ -151,7 +151,8 @@ mod tests {
                 height: 1,
                 data: (0..pixels * 3).map(|i| (i * 7) as u8).collect(),
             };
-            let values = Vec::<f32>::try_from(to_float(&[image.clone()]).view(-1)).expect("floats");
+            let values = Vec::<f32>::try_from(to_float(std::slice::from_ref(&image)).view(-1))
+                .expect("floats");
             let expected = |at: usize| {
                 let (channel, pixel) = (at / pixels, at % pixels);
                 f32::from(image.data[pixel * 3 + channel]) * SCALE

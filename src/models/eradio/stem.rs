@@ -62,7 +62,7 @@ impl Stem {
 /// The blocks of a convolutional level.
 pub enum ConvBlocks {
     /// YOLOv8's cross-stage block.
-    C2f(C2f),
+    C2f(Box<C2f>),
     /// Residual pairs of 3x3 convolutions.
     Residual(Vec<(Conv, Conv)>),
 }
@@ -70,7 +70,7 @@ pub enum ConvBlocks {
 impl ConvBlocks {
     pub fn new(p: &Params, config: &Config, dim: i64, depth: usize) -> Result<Self> {
         if config.yolo_arch {
-            return Ok(ConvBlocks::C2f(C2f::new(p, dim, depth)?));
+            return Ok(ConvBlocks::C2f(Box::new(C2f::new(p, dim, depth)?)));
         }
         let conv = Shape::same(3);
         let blocks = (0..depth).map(|i| {
