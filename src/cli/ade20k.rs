@@ -82,7 +82,7 @@ pub struct DataArgs {
     /// What mask names end with (_gtFine_labelIds)
     #[arg(long, default_value = "")]
     pub mask_suffix: String,
-    /// Class list: a file (VALUE<TAB>name, or one name a line), or voc, cityscapes, coco-panoptic
+    /// Class list: a file (`VALUE<TAB>name`, or one name a line), or voc, cityscapes, coco-panoptic
     /// (default: objectInfo*.txt, classes.tsv, classes.txt or labels.txt beside the images)
     #[arg(long)]
     pub classes: Option<String>,

@@ -13,7 +13,7 @@ pub struct PackedLinear {
 }
 
 impl PackedLinear {
-    /// weight: [out, in], for which [`worthwhile`] holds.
+    /// weight: [out, in], for which [`super::worthwhile`] holds.
     pub fn new(weight: &Tensor, bias: Option<Tensor>) -> Result<Self> {
         let mut packed = null_mut();
         // SAFETY: the weight is alive; `packed` receives a tensor that we own.
