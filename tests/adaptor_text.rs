@@ -117,17 +117,12 @@ fn write_teachers(home: &Path) {
 }
 
 fn zero_shot(home: &Path, adaptor: &str) -> Command {
-    let mut command = radio_eval(home);
+    let mut command = common::zero_shot(home);
     command
-        .args(["imagenet", "--task", "zero-shot", "--json", "--model"])
+        .arg("--model")
         .arg(home.join("student"))
         .args(["--adaptor", adaptor, "--resolution", "96"])
-        .args(["--data", "imagenet-mini", "--limit", "100", "--templates"])
-        .arg(fixture("text/mini_templates.txt"))
-        .arg("--out")
-        .arg(home.join("out"))
-        .arg("--predictions")
-        .arg(home.join("predictions.csv"));
+        .args(["--data", "imagenet-mini", "--limit", "100"]);
     command
 }
 

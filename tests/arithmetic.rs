@@ -55,7 +55,6 @@ fn eradio_of_the_released_size() {
 /// in: 4·T²·C per layer for T tokens.
 #[test]
 fn vit_h_and_dinov2_g() {
-    let is_attention = |row: &&OperatorRow| row.name.contains("scaled_dot_product");
     for (name, layers, tokens, width, expected) in [
         ("openclip-h14", 32.0, 257.0, 1280.0, 323.8),
         ("dinov2-g-reg", 40.0, 261.0, 1536.0, 591.6),
@@ -69,7 +68,7 @@ fn vit_h_and_dinov2_g() {
                 }
             }
             let rows = operators(config, Window::Trained, &[224]).remove(0);
-            (gflop(&rows), gflop(rows.iter().filter(is_attention)))
+            (gflop(&rows), gflop(rows.iter().filter(|row| row.is_fused_attention())))
         };
         let (one, three) = (few(1), few(3));
         let extended = |one: f64, three: f64| one + (layers - 1.0) * (three - one) / 2.0;

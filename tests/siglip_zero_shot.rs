@@ -1,6 +1,6 @@
 //! Zero-shot with SigLIP from a folder, its own tokenizer included, against open_clip's code.
 
-use crate::common::{fixture, predictions, radio_eval, stdout};
+use crate::common::{fixture, predictions, stdout, zero_shot};
 use radio_eval::weights::{Checkpoint, safetensors};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -40,15 +40,10 @@ fn predictions_equal_open_clips() {
     let at = |name: &str| home.path().join(name);
     write_model(&at("tiny-siglip"));
     let told = stdout(
-        radio_eval(home.path())
-            .args(["imagenet", "--task", "zero-shot", "--json", "--model"])
+        zero_shot(home.path())
+            .arg("--model")
             .arg(at("tiny-siglip"))
-            .args(["--data", "imagenet-mini", "--templates"])
-            .arg(fixture("text/mini_templates.txt"))
-            .arg("--predictions")
-            .arg(at("predictions.csv"))
-            .arg("--out")
-            .arg(at("out")),
+            .args(["--data", "imagenet-mini"]),
     );
     let records: Value = serde_json::from_str(&told).unwrap();
     assert_eq!(records[0]["model"]["adaptor"], "siglip");

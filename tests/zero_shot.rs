@@ -73,22 +73,8 @@ fn miniature_classifier() {
 }
 
 fn zero_shot(home: &Path, model: &str, data: &str) -> Command {
-    let mut command = radio_eval(home);
-    command
-        .args([
-            "imagenet",
-            "--task",
-            "zero-shot",
-            "--json",
-            "--model",
-            model,
-        ])
-        .args(["--data", data, "--templates"])
-        .arg(fixture("text/mini_templates.txt"))
-        .arg("--out")
-        .arg(home.join("out"))
-        .arg("--predictions")
-        .arg(home.join("predictions.csv"));
+    let mut command = common::zero_shot(home);
+    command.args(["--model", model, "--data", data]);
     command
 }
 

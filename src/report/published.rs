@@ -23,7 +23,7 @@ pub struct Beside {
 /// The published value that may stand beside `metric` of this record, for a model of the zoo.
 ///
 /// An accuracy: never beside random weights, only on the whole evaluation split. A speed: at the
-/// same resolution and with the trained window, whatever the weights; it is another machine's, which
+/// same resolution, with the trained window and global attention, whatever the weights; it is another machine's, which
 /// its [`heading`] says.
 pub fn beside(record: &Record, metric: &str) -> Option<Beside> {
     let entry = zoo::entries().find(|e| e.name == record.model.name)?;
@@ -43,13 +43,10 @@ pub fn heading(metric: &str, title: &str) -> String {
 
 fn speed(entry: &ZooEntry, record: &Record) -> Option<Beside> {
     let speed = entry.published_speed?;
-    let (height, width) = record.resolution;
-    let same_work = (height, width) == (speed.resolution, speed.resolution)
-        && record
-            .model
-            .settings
-            .get("window")
-            .is_none_or(|w| w == "trained");
+    let settings = &record.model.settings;
+    let same_work = record.resolution == (speed.resolution, speed.resolution)
+        && settings.get("window").is_none_or(|w| w == "trained")
+        && !settings.contains_key("vitdet");
     same_work.then_some(Beside {
         value: speed.images_per_s,
         source: SPEED_SOURCE,

@@ -71,6 +71,20 @@ pub fn fails(command: &mut Command, code: i32) -> String {
     text
 }
 
+/// `imagenet --task zero-shot` with the shipped templates, which prints its records and writes
+/// `predictions.csv` into `home`; which model and data is for the caller to add.
+pub fn zero_shot(home: &Path) -> Command {
+    let mut command = radio_eval(home);
+    command
+        .args(["imagenet", "--task", "zero-shot", "--json", "--templates"])
+        .arg(fixture("text/mini_templates.txt"))
+        .arg("--out")
+        .arg(home.join("out"))
+        .arg("--predictions")
+        .arg(home.join("predictions.csv"));
+    command
+}
+
 /// The class predicted for each image, by file name, from a file of `--predictions`.
 pub fn predictions(path: &Path) -> BTreeMap<String, usize> {
     let mut rows = csv::Reader::from_path(path).expect("predictions were written");

@@ -38,13 +38,15 @@ pub fn save(path: &Path, svg: &str) -> Result<()> {
 /// Name of a record's line or point: model, settings that were swept, precision.
 fn label(record: &super::Record) -> String {
     let mut text = record.model.name.clone();
-    for name in ["window", "vitdet_window"] {
-        match record.model.settings.get(name) {
-            None | Some(serde_json::Value::Null) => {}
-            Some(serde_json::Value::String(value)) if value == "trained" => {}
-            Some(serde_json::Value::String(value)) => text.push_str(&format!(" {name} {value}")),
-            Some(value) => text.push_str(&format!(" {name} {value}")),
-        }
+    let settings = &record.model.settings;
+    match settings.get("window") {
+        None => {}
+        Some(serde_json::Value::String(value)) if value == "trained" => {}
+        Some(serde_json::Value::String(value)) => text.push_str(&format!(" window {value}")),
+        Some(value) => text.push_str(&format!(" window {value}")),
+    }
+    if let Some(vitdet) = settings.get("vitdet") {
+        text.push_str(&format!(" ViTDet window {}", vitdet["window"]));
     }
     format!("{text} {}", record.precision)
 }

@@ -74,7 +74,7 @@ double flops_of(const std::string& name, c10::ArrayRef<const c10::IValue> in) {
   if (name == "aten::_convolution") {
     at::Tensor x, w;
     if (in.size() < 9 || !tensor(in[0], x) || !tensor(in[1], w)) return 0;
-    const auto stride = ints(in[3]), pad = ints(in[4]), dilation = ints(in[5]);
+    const auto stride = in[3].toIntVector(), pad = in[4].toIntVector(), dilation = in[5].toIntVector();
     if (stride.empty() || pad.empty() || dilation.empty()) return 0;
     const bool transposed = in[6].toBool();
     double positions = static_cast<double>(x.size(0));

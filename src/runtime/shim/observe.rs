@@ -18,6 +18,14 @@ pub struct OperatorRow {
     pub flops: f64,
 }
 
+impl OperatorRow {
+    /// Whether it is one of the kernels of `scaled_dot_product_attention`, which PyTorch's counter
+    /// leaves out on the CPU.
+    pub fn is_fused_attention(&self) -> bool {
+        self.name.contains("scaled_dot_product")
+    }
+}
+
 /// Runs `work` and reports the operators it executed on this thread, slowest first.
 pub fn observe<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Vec<OperatorRow>)> {
     // SAFETY: no pointers.

@@ -110,6 +110,8 @@ impl<'a> Runner<'a> {
         }
         runner.fit_batch(options)?;
         runner.warm_up(options)?;
+        // Only now: the first passes make the tables and lay out the weights for this resolution.
+        runner.operators = observe(|| runner.forward())?.1;
         if let (true, Device::Cuda(index)) = (options.cuda_graph, options.device) {
             runner.graph = Some(DeviceGraph::capture(index, || runner.forward())?.0);
         }
@@ -121,7 +123,7 @@ impl<'a> Runner<'a> {
         backbone::run(backbone, &self.input, &self.rival.adaptors)
     }
 
-    /// The first pass: finds the batch that fits in memory, counts operators and peak memory.
+    /// The first pass: finds the batch that fits in memory, and the peak memory.
     fn fit_batch(&mut self, options: &Options) -> Result<()> {
         let (height, width) = self.case.resolution;
         loop {
@@ -135,8 +137,6 @@ impl<'a> Runner<'a> {
             match first {
                 Ok(peak) => {
                     self.peak_memory = peak;
-                    // The first pass also made the tables of this resolution: count the second.
-                    self.operators = observe(|| self.forward())?.1;
                     return Ok(());
                 }
                 Err(Error::Torch(text)) if is_out_of_memory(&text) && self.case.batch > 1 => {
@@ -191,8 +191,8 @@ impl<'a> Runner<'a> {
             .ok_or_else(|| Error::usage("--rounds 0: nothing was timed"))?;
         let batch = self.case.batch as f64;
         let flops: f64 = self.operators.iter().map(|o| o.flops).sum();
-        let is_attention = |o: &&OperatorRow| o.name.contains("scaled_dot_product");
-        let attention: f64 = (self.operators.iter().filter(is_attention))
+        let attention: f64 = (self.operators.iter())
+            .filter(|o| o.is_fused_attention())
             .map(|o| o.flops)
             .sum();
         let mut record = self
