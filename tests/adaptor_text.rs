@@ -117,7 +117,7 @@ fn write_teachers(home: &Path) {
 }
 
 fn zero_shot(home: &Path, adaptor: &str) -> Command {
-    let mut command = common::zero_shot(home);
+    let mut command = crate::common::zero_shot(home);
     command
         .arg("--model")
         .arg(home.join("student"))

@@ -68,7 +68,10 @@ fn vit_h_and_dinov2_g() {
                 }
             }
             let rows = operators(config, Window::Trained, &[224]).remove(0);
-            (gflop(&rows), gflop(rows.iter().filter(|row| row.is_fused_attention())))
+            (
+                gflop(&rows),
+                gflop(rows.iter().filter(|row| row.is_fused_attention())),
+            )
         };
         let (one, three) = (few(1), few(3));
         let extended = |one: f64, three: f64| one + (layers - 1.0) * (three - one) / 2.0;

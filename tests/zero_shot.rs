@@ -73,7 +73,7 @@ fn miniature_classifier() {
 }
 
 fn zero_shot(home: &Path, model: &str, data: &str) -> Command {
-    let mut command = common::zero_shot(home);
+    let mut command = crate::common::zero_shot(home);
     command.args(["--model", model, "--data", data]);
     command
 }
