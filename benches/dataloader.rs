@@ -1,9 +1,9 @@
 //! Our side of `benches/dataloader.sh`: images per second of decode + resize + centre crop +
 //! normalise to 224 px with two workers, over the folder given; prints one number.
 
+use radio_eval::data::Source;
 use radio_eval::data::loader::{LoaderOptions, load};
 use radio_eval::data::transform::Transform;
-use radio_eval::data::Source;
 use radio_eval::{Error, Result};
 use std::path::PathBuf;
 use std::sync::Arc;

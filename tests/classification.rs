@@ -1,9 +1,9 @@
 //! Layouts of classification data sets, on small trees and on the shipped miniature world.
 
 use crate::common::{fixture, shared};
-use radio_eval::data::{Annotation, Source};
 use radio_eval::data::classification::{Classification, Layout, OpenOptions, open, open_with};
 use radio_eval::data::fingerprint::fingerprint;
+use radio_eval::data::{Annotation, Source};
 use std::fs;
 use std::path::Path;
 use std::process::Command;

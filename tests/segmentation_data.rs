@@ -1,8 +1,8 @@
 //! Image and mask pairs: layouts, class lists, and what is refused before training.
 
 use crate::common::{fails, radio_eval, shared, stdout};
-use radio_eval::data::{Annotation, Source};
 use radio_eval::data::segmentation::{IGNORE, OpenOptions, Segmentation, check, open};
+use radio_eval::data::{Annotation, Source};
 use std::fs;
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 use super::{json, pattern, sha256, sizes};
+use radio_eval::data::annotation::{IGNORE, LabelMap};
 use radio_eval::data::augment::photometric::Distortion;
 use radio_eval::data::augment::{LabelledImage, TrainPipeline, crop, hsv, resize};
-use radio_eval::data::annotation::{IGNORE, LabelMap};
 use radio_eval::data::resize::Region;
 use radio_eval::data::rng::Rng;
 

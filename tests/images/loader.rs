@@ -1,10 +1,10 @@
 use super::{json, sha256};
 use crate::common::fixture;
 use radio_eval::Result;
+use radio_eval::data::Source;
 use radio_eval::data::loader::{Batch, LoaderOptions, load};
 use radio_eval::data::resize::Filter;
 use radio_eval::data::transform::{Mode, Transform};
-use radio_eval::data::Source;
 use std::sync::Arc;
 
 /// Fixture images by name.

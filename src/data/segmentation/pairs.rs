@@ -2,10 +2,10 @@
 
 use super::classes::LabelRule;
 use super::mask;
+use crate::data::annotation::{Annotation, LabelMap};
 use crate::data::classification::is_image;
 use crate::data::decode::{Limits, decode};
 use crate::data::image::RgbImage;
-use crate::data::annotation::{Annotation, LabelMap};
 use crate::data::source::Source;
 use crate::data::tree::FileTree;
 use crate::{Error, Result};
