@@ -141,10 +141,8 @@ fn no_two_cells_share_a_file() {
 #[test]
 fn people_read_bytes_in_mebibytes_and_programs_read_bytes() {
     let mut latency = record("mini-clip", 20, 86.0);
-    latency.metrics = IndexMap::from([(
-        "peak_memory_bytes".to_string(),
-        Metric::value(67_457_024.0),
-    )]);
+    latency.metrics =
+        IndexMap::from([("peak_memory_bytes".to_string(), Metric::value(67_457_024.0))]);
     let table = Table::from_records("t", &[latency]);
     let markdown = MARKDOWN.render(&table).unwrap();
     assert!(markdown.contains("| peak MiB |"), "{markdown}");
