@@ -1,0 +1,91 @@
+//! RADIO1D against upstream's tensors (spec/radio1d.md §9: 1e-5 * max(1, largest)).
+
+use crate::common::{fixture, shared};
+use radio_eval::models::radio1d::{Given, Neck, Radio1d};
+use radio_eval::models::{BuildOptions, Features, backbone};
+use radio_eval::weights::{Checkpoint, safetensors};
+use std::path::{Path, PathBuf};
+use tch::{Kind, Tensor};
+
+const TOLERANCE: f64 = 1e-5;
+
+fn load(folder: &Path, tokens: Option<i64>, neck: Neck) -> Radio1d {
+    let options = BuildOptions {
+        radio1d: Given { tokens, neck },
+        ..BuildOptions::default()
+    };
+    let checkpoint = Checkpoint::open(folder).expect("opens");
+    Radio1d::load(&checkpoint, &options).expect("loads")
+}
+
+#[track_caller]
+fn assert_equal(name: &str, ours: &Tensor, theirs: &Tensor) {
+    assert_eq!(ours.size(), theirs.size(), "{name}");
+    let largest = theirs.abs().max().double_value(&[]).max(1.0);
+    let worst = (ours.to_kind(Kind::Double) - theirs.to_kind(Kind::Double))
+        .abs()
+        .max()
+        .double_value(&[]);
+    assert!(worst <= TOLERANCE * largest, "{name}: differs by {worst:e}");
+}
+
+/// Every number of tokens and both necks of every `io_*` file; returns the outputs compared.
+fn check(folder: &Path) -> usize {
+    let mut files: Vec<PathBuf> = (std::fs::read_dir(folder).expect("folder"))
+        .map(|entry| entry.expect("entry").path())
+        .filter(|path| path.to_string_lossy().contains("io_"))
+        .collect();
+    files.sort();
+    let mut compared = 0;
+    for file in &files {
+        let (stored, _) = safetensors::open(file).expect("golden opens");
+        let read = |name: &str| stored.get(name).map(|t| t.read_stored().expect("reads"));
+        let input = read("input").expect("an input");
+        for tag in ["n1", "n4", "n16", "n64", "all"] {
+            let tokens = tag.strip_prefix('n').and_then(|n| n.parse().ok());
+            let mut compare = |name: String, ours: &Tensor| {
+                if let Some(theirs) = read(&name) {
+                    assert_equal(&format!("{} {name}", file.display()), ours, &theirs);
+                    compared += 1;
+                }
+            };
+            for neck in [Neck::Encoder, Neck::Decoder] {
+                let model = load(folder, tokens, neck);
+                let names = radio_eval::models::Backbone::info(&model).adaptors.clone();
+                let features: Features = backbone::run(&model, &input, &names).expect("runs");
+                let name = neck.name();
+                compare(format!("{tag}.{name}.summary"), &features.summary);
+                compare(format!("{tag}.{name}.features"), &features.spatial);
+                for (adaptor, made) in &features.adaptors {
+                    compare(format!("{tag}.{adaptor}.summary"), &made.summary);
+                    let (spatial, _) = made.spatial.as_ref().expect("a feature head");
+                    compare(format!("{tag}.{adaptor}.features"), spatial);
+                }
+            }
+            // radio-eval's own vector: the mean of the code's tokens.
+            let model = load(folder, tokens, Neck::Tokens);
+            let features = backbone::run(&model, &input, &[]).expect("runs");
+            if let Some(code) = read(&format!("{tag}.encoder.features")) {
+                let mean = code.mean_dim(1, false, None::<Kind>);
+                assert_equal(tag, &features.summary, &mean);
+            }
+        }
+    }
+    compared
+}
+
+#[test]
+fn two_levels_and_an_odd_grid() {
+    assert!(check(&fixture("radio1d/two_levels")) >= 16);
+}
+
+#[test]
+fn every_golden() {
+    let Some(folder) = shared("golden/radio1d") else {
+        return;
+    };
+    for case in ["plain", "progressive", "two_levels", "dynamic_rate"] {
+        let compared = check(&folder.join(case));
+        assert!(compared >= 16, "{case}: only {compared} outputs compared");
+    }
+}
