@@ -200,17 +200,9 @@ impl Source for Images {
         self.trees[tree].name(file)
     }
 
-    fn label(&self, _index: usize) -> Option<u32> {
-        None
-    }
-
-    fn read(&self, index: usize) -> Result<super::Sample> {
+    fn read(&self, index: usize) -> Result<Vec<u8>> {
         let (tree, file) = self.files[index];
-        Ok(super::Sample {
-            key: self.key(index).to_string(),
-            bytes: self.trees[tree].read(file)?,
-            label: None,
-        })
+        self.trees[tree].read(file)
     }
 
     fn size(&self, index: usize) -> u64 {
