@@ -201,8 +201,11 @@ fn optimal_window_follows_the_resolution() {
     for (size, window) in [(64, 2), (96, 3), (128, 4)] {
         let x = Tensor::rand([1, 3, size, size], (Kind::Float, Device::Cpu));
         let fixed = random("eradio_xxxtiny", Window::Size(window));
-        let spatial =
-            |model: &dyn backbone::Backbone| backbone::run(model, &x, &Request::default()).unwrap().spatial;
+        let spatial = |model: &dyn backbone::Backbone| {
+            backbone::run(model, &x, &Request::default())
+                .unwrap()
+                .spatial
+        };
         assert_eq!(
             largest_difference(&spatial(&*optimal), &spatial(&*fixed)),
             0.0
@@ -219,7 +222,10 @@ fn optimal_window_follows_the_resolution() {
 fn sizes_off_the_step_are_refused_with_the_nearest_good_one() {
     let model = random("eradio_xxxtiny", Window::Trained);
     let x = Tensor::zeros([1, 3, 80, 64], (Kind::Float, Device::Cpu));
-    let error = backbone::run(&*model, &x, &Request::default()).err().unwrap().to_string();
+    let error = backbone::run(&*model, &x, &Request::default())
+        .err()
+        .unwrap()
+        .to_string();
     assert!(
         error.contains("80x64") && error.contains("64x64"),
         "{error}"

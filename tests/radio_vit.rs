@@ -403,7 +403,8 @@ fn bf16_run_of_an_fp32_file() {
     let model = RadioVit::load(&raw(&folder), &options).expect("loads");
     let golden = Golden::open(&folder.join("io_128x128.safetensors"));
     let adaptors = model.info().adaptors.clone();
-    let features = backbone::run(&model, golden.get("input"), &Request::adaptors(adaptors)).expect("runs");
+    let features =
+        backbone::run(&model, golden.get("input"), &Request::adaptors(adaptors)).expect("runs");
     let mut pairs = vec![
         ("backbone.summary".to_string(), &features.summary),
         ("backbone.features".to_string(), &features.spatial),

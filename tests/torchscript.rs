@@ -113,7 +113,10 @@ fn bad_settings_and_bad_programs_are_errors() {
     std::fs::write(&toml, "resolution = 16\nfixed = true").unwrap();
     let model = load(&program, Given::default()).unwrap();
     let x = Tensor::zeros([1, 3, 32, 32], (Kind::Float, Device::Cpu));
-    let error = backbone::run(&*model, &x, &Request::default()).err().unwrap().to_string();
+    let error = backbone::run(&*model, &x, &Request::default())
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("takes 16x16 only"), "{error}");
     std::fs::write(&toml, "resolution = 4").unwrap();
     let error = load(&program, Given::default()).err().unwrap();

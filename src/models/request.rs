@@ -111,7 +111,11 @@ impl BlockPlan {
         let behind_last = chosen.last().map_or(depth, |last| last + 1);
         Ok(BlockPlan {
             dense: wanted.aggregation == Aggregation::Dense,
-            count: if wanted.stop_early { behind_last } else { depth },
+            count: if wanted.stop_early {
+                behind_last
+            } else {
+                depth
+            },
             chosen,
         })
     }

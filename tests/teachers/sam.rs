@@ -75,7 +75,9 @@ fn loading_and_resolution_are_strict() {
     );
     let network = model(&file, &BuildOptions::default());
     let pixels = Tensor::zeros([1, 3, 160, 160], tch::kind::FLOAT_CPU);
-    let error = backbone::run(network.as_ref(), &pixels, &Request::default()).err().unwrap();
+    let error = backbone::run(network.as_ref(), &pixels, &Request::default())
+        .err()
+        .unwrap();
     assert!(error.to_string().contains("128x128 only"), "{error}");
 }
 

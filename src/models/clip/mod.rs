@@ -173,11 +173,15 @@ impl Backbone for Clip {
             true => &tokens,
             false => &normed,
         });
-        let projected = self.head.iter().filter(|_| request.wants(CLIP)).map(|head| {
-            let summary = head.forward(&summary).to_kind(Kind::Float);
-            let spatial = None;
-            (CLIP.to_string(), AdaptorFeatures { summary, spatial })
-        });
+        let projected = self
+            .head
+            .iter()
+            .filter(|_| request.wants(CLIP))
+            .map(|head| {
+                let summary = head.forward(&summary).to_kind(Kind::Float);
+                let spatial = None;
+                (CLIP.to_string(), AdaptorFeatures { summary, spatial })
+            });
         Ok(Features {
             adaptors: projected.collect::<IndexMap<_, _>>(),
             summary,
