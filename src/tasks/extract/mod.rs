@@ -16,13 +16,12 @@ use crate::data::Source;
 use crate::data::fingerprint::fingerprint;
 use crate::data::loader::{self, Batch, LoaderOptions};
 use crate::data::transform::Transform;
+use crate::hash::sha256;
 use crate::models::{Request, Resolved, backbone};
 use crate::report::{DataPart, ModelPart, environment};
 use crate::runtime::{Runtime, home, progress};
-use crate::weights::hash::hex;
 use crate::{Error, Result};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::{Mapped, Store};
@@ -88,9 +87,7 @@ impl Extractor<'_> {
         let started = Instant::now();
         let fingerprint = fingerprint(subset.source.as_ref(), &subset.indices);
         let key = self.key(&fingerprint);
-        let folder = home()
-            .join("cache/features")
-            .join(hex(&Sha256::digest(key.to_string())));
+        let folder = home().join("cache/features").join(sha256(key.to_string()));
         let mut store = Store::open(&folder, key, subset.indices.len())?;
         let before = store.header.done;
         if store.is_complete() {
