@@ -1,9 +1,9 @@
 //! Our side of `benches/dataloader.sh`: images per second of decode + resize + centre crop +
 //! normalise to 224 px with two workers, over the folder given; prints one number.
 
+use radio_eval::data::Source;
 use radio_eval::data::loader::{LoaderOptions, load};
 use radio_eval::data::transform::Transform;
-use radio_eval::data::{Sample, Source};
 use radio_eval::{Error, Result};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,17 +25,9 @@ impl Source for Folder {
         self.0[index].to_str().unwrap_or_default()
     }
 
-    fn label(&self, _: usize) -> Option<u32> {
-        None
-    }
-
-    fn read(&self, index: usize) -> Result<Sample> {
+    fn read(&self, index: usize) -> Result<Vec<u8>> {
         let path = &self.0[index];
-        Ok(Sample {
-            key: self.key(index).to_string(),
-            bytes: std::fs::read(path).map_err(|e| Error::file(path, e))?,
-            label: None,
-        })
+        std::fs::read(path).map_err(|e| Error::file(path, e))
     }
 
     fn size(&self, _: usize) -> u64 {

@@ -1,9 +1,9 @@
 //! Layouts of classification data sets, on small trees and on the shipped miniature world.
 
 use crate::common::{fixture, shared};
-use radio_eval::data::Source;
 use radio_eval::data::classification::{Classification, Layout, OpenOptions, open, open_with};
 use radio_eval::data::fingerprint::fingerprint;
+use radio_eval::data::{Annotation, Source};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -33,10 +33,9 @@ fn error(dir: &Path, options: &OpenOptions) -> String {
 fn rows(source: &dyn Source) -> Vec<(String, Option<u32>)> {
     (0..source.len())
         .map(|i| {
-            let sample = source.read(i).unwrap();
-            assert_eq!(sample.bytes.len() as u64, source.size(i));
-            assert_eq!(sample.key, source.key(i));
-            (sample.key, sample.label)
+            assert_eq!(source.read(i).unwrap().len() as u64, source.size(i));
+            assert_eq!(source.annotation(i).unwrap().class(), source.label(i));
+            (source.key(i).to_string(), source.label(i))
         })
         .collect()
 }
@@ -109,7 +108,7 @@ fn official_train_tar_of_tars() {
     let set = open_dir(&dir.path().join("train.tar"));
     let rows = rows(set.val.as_deref().unwrap());
     assert_eq!(rows[2], ("n02/n02_1.JPEG".to_string(), Some(1)));
-    assert_eq!(set.val.unwrap().read(1).unwrap().bytes, b"n01/n01_2.JPEG");
+    assert_eq!(set.val.unwrap().read(1).unwrap(), b"n01/n01_2.JPEG");
 }
 
 #[test]
@@ -288,7 +287,7 @@ fn miniature_world_straight_from_the_clone() {
     assert!(val.key(0).starts_with("val/n90001000/ILSVRC2012_val_"));
     assert_eq!(train.label(1039), Some(19));
     let jpeg = val.read(499).unwrap();
-    assert_eq!(&jpeg.bytes[..2], [0xff, 0xd8]);
+    assert_eq!(&jpeg[..2], [0xff, 0xd8]);
 }
 
 #[test]
@@ -315,12 +314,14 @@ fn hugging_face_parquet() {
     assert_eq!(set.classes[0].names[1], "Tinca tinca");
     // Backwards and jumping: every row comes out as it was written.
     for i in [9, 0, 8, 1, 7, 2, 6, 3, 5, 4] {
-        let sample = train.read(i).unwrap();
         assert_eq!(
-            sample.bytes,
+            train.read(i).unwrap(),
             format!("image {i}").repeat(i + 1).into_bytes()
         );
-        assert_eq!(sample.label, Some(i as u32 % 2));
+        assert_eq!(
+            train.annotation(i).unwrap(),
+            Annotation::Class(i as u32 % 2)
+        );
     }
     assert_eq!(train.key(5), "train-00001-of-00002/00000000");
     let message = error(

@@ -15,6 +15,7 @@ mod latency;
 mod radio1d;
 mod radio_vit;
 mod report;
+mod requests;
 mod segmentation;
 mod segmentation_data;
 mod siglip_zero_shot;

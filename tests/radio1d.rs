@@ -2,7 +2,7 @@
 
 use crate::common::{fixture, shared};
 use radio_eval::models::radio1d::{Given, Neck, Radio1d};
-use radio_eval::models::{BuildOptions, Features, backbone};
+use radio_eval::models::{BuildOptions, Features, Indices, IntermediateRequest, Request, backbone};
 use radio_eval::weights::{Checkpoint, safetensors};
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
@@ -52,7 +52,8 @@ fn check(folder: &Path) -> usize {
             for neck in [Neck::Encoder, Neck::Decoder] {
                 let model = load(folder, tokens, neck);
                 let names = radio_eval::models::Backbone::info(&model).adaptors.clone();
-                let features: Features = backbone::run(&model, &input, &names).expect("runs");
+                let features: Features =
+                    backbone::run(&model, &input, &Request::adaptors(names)).expect("runs");
                 let name = neck.name();
                 compare(format!("{tag}.{name}.summary"), &features.summary);
                 compare(format!("{tag}.{name}.features"), &features.spatial);
@@ -62,9 +63,26 @@ fn check(folder: &Path) -> usize {
                     compare(format!("{tag}.{adaptor}.features"), spatial);
                 }
             }
+            // Blocks, with their own grids and widths.
+            if tag == "n4" && read("trace.n4.block.0").is_some() {
+                let model = load(folder, tokens, Neck::Encoder);
+                let p = model.shape().prefix_tokens;
+                let depth = model.shape().encoder.len();
+                let blocks = Indices::Blocks((0..depth as i64).collect());
+                let request = Request::intermediates(IntermediateRequest::new(blocks));
+                let features = backbone::run(&model, &input, &request).expect("runs");
+                assert_eq!(features.intermediates.len(), depth);
+                for one in &features.intermediates {
+                    let name = format!("trace.n4.block.{}", one.block);
+                    let theirs = read(&name).expect("a trace of every block");
+                    let patches = theirs.narrow(1, p, theirs.size()[1] - p);
+                    assert_eq!(one.grid.0 * one.grid.1, patches.size()[1], "{name}");
+                    assert_equal(&name, &one.spatial, &patches);
+                }
+            }
             // radio-eval's own vector: the mean of the code's tokens.
             let model = load(folder, tokens, Neck::Tokens);
-            let features = backbone::run(&model, &input, &[]).expect("runs");
+            let features = backbone::run(&model, &input, &Request::default()).expect("runs");
             if let Some(code) = read(&format!("{tag}.encoder.features")) {
                 let mean = code.mean_dim(1, false, None::<Kind>);
                 assert_equal(tag, &features.summary, &mean);

@@ -137,3 +137,15 @@ fn no_two_cells_share_a_file() {
     );
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
 }
+
+#[test]
+fn people_read_bytes_in_mebibytes_and_programs_read_bytes() {
+    let mut latency = record("mini-clip", 20, 86.0);
+    latency.metrics =
+        IndexMap::from([("peak_memory_bytes".to_string(), Metric::value(67_457_024.0))]);
+    let table = Table::from_records("t", &[latency]);
+    let markdown = MARKDOWN.render(&table).unwrap();
+    assert!(markdown.contains("| peak MiB |"), "{markdown}");
+    assert!(markdown.contains("| 64.3 |"), "{markdown}");
+    assert!(CSV.render(&table).unwrap().contains("67457024"));
+}

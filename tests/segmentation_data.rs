@@ -1,8 +1,8 @@
 //! Image and mask pairs: layouts, class lists, and what is refused before training.
 
 use crate::common::{fails, radio_eval, shared, stdout};
-use radio_eval::data::Source;
 use radio_eval::data::segmentation::{IGNORE, OpenOptions, Segmentation, check, open};
+use radio_eval::data::{Annotation, Source};
 use std::fs;
 use std::path::Path;
 
@@ -60,6 +60,11 @@ fn ade_folders() {
     let train = set.need_train().unwrap();
     assert_eq!(train.key(1), "images/training/b.png");
     assert_eq!(train.labels(0).unwrap().labels, [IGNORE, 0, 1, 1]);
+    assert_eq!(
+        train.annotation(0).unwrap(),
+        Annotation::Mask(train.labels(0).unwrap())
+    );
+    assert_eq!(train.label(0), None);
     let statistics = check::check(train).unwrap();
     assert_eq!((statistics.pixels, statistics.ignored), (vec![4, 2], 2));
 }

@@ -3,6 +3,7 @@
 use super::common::{self, Resolution};
 use super::{Outcome, output};
 use crate::config::latency::LatencyConfig;
+use crate::metrics::{Definition, latency as metric};
 use crate::models::{ModelSpec, zoo};
 use crate::report::plot::{self, accuracy_throughput, latency_curve};
 use crate::report::render::{self, Renderer};
@@ -16,16 +17,16 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Columns of the table for people; the CSV has them all.
-const SHOWN: &[&str] = &[
-    "latency_ms_p50",
-    "latency_ms_p90",
-    "latency_ms_p99",
-    "batch_ms_p50",
-    "throughput",
-    "speedup",
-    "gflops",
-    "matrix_peak_share",
-    "peak_memory_bytes",
+const SHOWN: &[&Definition] = &[
+    &metric::LATENCY_MS_P50,
+    &metric::LATENCY_MS_P90,
+    &metric::LATENCY_MS_P99,
+    &metric::BATCH_MS_P50,
+    &metric::THROUGHPUT,
+    &metric::SPEEDUP,
+    &metric::GFLOPS,
+    &metric::MATRIX_PEAK_SHARE,
+    &metric::PEAK_MEMORY_BYTES,
 ];
 
 /// Measure latency and throughput, models in turns; random weights unless --weights or a path

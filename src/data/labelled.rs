@@ -1,6 +1,6 @@
 //! Samples with class labels: what every classification layout ends up as.
 
-use super::source::{Sample, Source};
+use super::source::Source;
 use super::tree::FileTree;
 use crate::Result;
 use std::sync::Arc;
@@ -87,12 +87,8 @@ impl Source for LabelledSet {
         self.labels[index]
     }
 
-    fn read(&self, index: usize) -> Result<Sample> {
-        Ok(Sample {
-            key: self.samples.key(index).to_string(),
-            bytes: self.samples.read(index)?,
-            label: self.labels[index],
-        })
+    fn read(&self, index: usize) -> Result<Vec<u8>> {
+        self.samples.read(index)
     }
 
     fn size(&self, index: usize) -> u64 {

@@ -127,9 +127,9 @@ type Prepared = std::result::Result<RgbImage, (String, String)>;
 
 fn prepare(source: &dyn Source, index: usize, transform: &Transform, limits: &Limits) -> Prepared {
     let bad = |reason: String| (source.key(index).to_string(), reason);
-    let sample = source.read(index).map_err(|e| bad(e.to_string()))?;
+    let bytes = source.read(index).map_err(|e| bad(e.to_string()))?;
     let needed = |height, width| transform.reads(height, width);
-    let part = decode::decode_part(&sample.bytes, limits, needed).map_err(bad)?;
+    let part = decode::decode_part(&bytes, limits, needed).map_err(bad)?;
     transform.apply(part).map_err(bad)
 }
 

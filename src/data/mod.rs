@@ -1,5 +1,6 @@
 //! From files, folders and archives to batches of pixels.
 
+pub mod annotation;
 pub mod augment;
 pub mod brace;
 pub mod catalogue;
@@ -8,6 +9,7 @@ pub mod decode;
 pub mod fetch;
 pub mod files;
 pub mod fingerprint;
+pub mod geometry;
 pub mod image;
 pub mod labelled;
 pub mod loader;
@@ -22,4 +24,5 @@ pub mod transform;
 pub mod tree;
 pub mod utf8;
 
-pub use source::{Sample, Source};
+pub use annotation::Annotation;
+pub use source::Source;

@@ -1,20 +1,10 @@
-//! A data set as indexed, encoded samples.
+//! A data set as indexed, encoded and annotated images.
 
+use super::annotation::Annotation;
 use crate::Result;
 
-/// One encoded image.
-pub struct Sample {
-    /// Name within the data set (`val/n01440764/ILSVRC2012_val_00000293.JPEG`), for errors,
-    /// per-sample outputs and the fingerprint.
-    pub key: String,
-    /// The file's bytes, still encoded.
-    pub bytes: Vec<u8>,
-    /// Class index, where the data set has labels.
-    pub label: Option<u32>,
-}
-
-/// Random access to the samples of a split, in one fixed order that does not depend on the
-/// order of files on disk. Shared by worker threads.
+/// Random access to the images of a split, in one fixed order that does not depend on the order
+/// of files on disk. Shared by worker threads.
 pub trait Source: Send + Sync {
     /// `NAME:SPLIT` or the path, for messages.
     fn describe(&self) -> String;
@@ -25,12 +15,25 @@ pub trait Source: Send + Sync {
         self.len() == 0
     }
 
-    /// Key and label without reading the image.
+    /// Name within the data set (`val/n01440764/ILSVRC2012_val_00000293.JPEG`), for errors,
+    /// per-image outputs and the fingerprint.
     fn key(&self, index: usize) -> &str;
 
-    fn label(&self, index: usize) -> Option<u32>;
+    /// Class index, where the data set has one class per image. Reads nothing.
+    fn label(&self, _index: usize) -> Option<u32> {
+        None
+    }
 
-    fn read(&self, index: usize) -> Result<Sample>;
+    /// What the data set says about the image. Never reads the image; a mask is read from its own
+    /// file, and everything else is known since the data set was opened.
+    fn annotation(&self, index: usize) -> Result<Annotation> {
+        Ok(self
+            .label(index)
+            .map_or(Annotation::None, Annotation::Class))
+    }
+
+    /// The image's file, still encoded.
+    fn read(&self, index: usize) -> Result<Vec<u8>>;
 
     /// Encoded size in bytes, for the fingerprint.
     fn size(&self, index: usize) -> u64;

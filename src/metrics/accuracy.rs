@@ -1,6 +1,38 @@
 //! Top-1 and top-5 accuracy.
 
 use super::bootstrap::mean_interval;
+use super::definition::{Better, IMAGENET_1K, Unit, declare};
+
+declare! {
+    KNN_TOP1 {
+        name: "knn_top1",
+        title: "kNN top-1",
+        unit: Unit::Percent,
+        better: Some(Better::Higher),
+        benchmark: Some(&IMAGENET_1K),
+    }
+    KNN_TOP5 {
+        name: "knn_top5",
+        title: "kNN top-5",
+        unit: Unit::Percent,
+        better: Some(Better::Higher),
+        benchmark: Some(&IMAGENET_1K),
+    }
+    ZERO_SHOT_TOP1 {
+        name: "zero_shot_top1",
+        title: "zero-shot top-1",
+        unit: Unit::Percent,
+        better: Some(Better::Higher),
+        benchmark: Some(&IMAGENET_1K),
+    }
+    ZERO_SHOT_TOP5 {
+        name: "zero_shot_top5",
+        title: "zero-shot top-5",
+        unit: Unit::Percent,
+        better: Some(Better::Higher),
+        benchmark: Some(&IMAGENET_1K),
+    }
+}
 
 /// Accuracy of ranked predictions, in percent, with its 95 % bootstrap interval.
 #[derive(Debug, Clone, Copy, PartialEq)]

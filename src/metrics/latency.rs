@@ -1,6 +1,148 @@
 //! Statistics of repeated timings: pure functions on milliseconds.
 
 use super::bootstrap::{self, percentile};
+use super::definition::{Better, Unit, declare};
+
+declare! {
+    LATENCY_MS_P50 {
+        name: "latency_ms_p50",
+        title: "p50 ms",
+        unit: Unit::Milliseconds,
+        better: Some(Better::Lower),
+    }
+    LATENCY_MS_P90 {
+        name: "latency_ms_p90",
+        title: "p90 ms",
+        unit: Unit::Milliseconds,
+        better: Some(Better::Lower),
+    }
+    LATENCY_MS_P95 {
+        name: "latency_ms_p95",
+        title: "p95 ms",
+        unit: Unit::Milliseconds,
+        better: Some(Better::Lower),
+    }
+    LATENCY_MS_P99 {
+        name: "latency_ms_p99",
+        title: "p99 ms",
+        unit: Unit::Milliseconds,
+        better: Some(Better::Lower),
+    }
+    LATENCY_MS_MIN {
+        name: "latency_ms_min",
+        title: "min ms",
+        unit: Unit::Milliseconds,
+        better: Some(Better::Lower),
+    }
+    LATENCY_MS_MEAN {
+        name: "latency_ms_mean",
+        title: "mean ms",
+        unit: Unit::Milliseconds,
+        better: Some(Better::Lower),
+    }
+    BATCH_MS_P50 {
+        name: "batch_ms_p50",
+        title: "batch p50 ms",
+        unit: Unit::Milliseconds,
+        better: Some(Better::Lower),
+    }
+    BATCH_MS_P90 {
+        name: "batch_ms_p90",
+        title: "batch p90 ms",
+        unit: Unit::Milliseconds,
+        better: Some(Better::Lower),
+    }
+    BATCH_MS_P95 {
+        name: "batch_ms_p95",
+        title: "batch p95 ms",
+        unit: Unit::Milliseconds,
+        better: Some(Better::Lower),
+    }
+    BATCH_MS_P99 {
+        name: "batch_ms_p99",
+        title: "batch p99 ms",
+        unit: Unit::Milliseconds,
+        better: Some(Better::Lower),
+    }
+    BATCH_MS_MIN {
+        name: "batch_ms_min",
+        title: "batch min ms",
+        unit: Unit::Milliseconds,
+        better: Some(Better::Lower),
+    }
+    BATCH_MS_MEAN {
+        name: "batch_ms_mean",
+        title: "batch mean ms",
+        unit: Unit::Milliseconds,
+        better: Some(Better::Lower),
+    }
+    /// Images per second by the mean time.
+    THROUGHPUT {
+        name: "throughput",
+        title: "images/s",
+        unit: Unit::ImagesPerSecond,
+        better: Some(Better::Higher),
+    }
+    /// Times faster than the baseline of the run.
+    SPEEDUP {
+        name: "speedup",
+        title: "speed-up",
+        unit: Unit::Times,
+        better: Some(Better::Higher),
+    }
+    /// Operations of one image, fused attention included; a multiplication and an addition are two.
+    GFLOPS {
+        name: "gflops",
+        title: "GFLOP",
+        unit: Unit::Gflop,
+    }
+    /// The part of [`GFLOPS`] that fused attention does.
+    GFLOPS_ATTENTION {
+        name: "gflops_attention",
+        title: "GFLOP of fused attention",
+        unit: Unit::Gflop,
+    }
+    PARAMS {
+        name: "params",
+        title: "parameters",
+        unit: Unit::Count,
+        digits: 0,
+    }
+    /// [`GFLOPS_PER_S`] in percent of [`MATRIX_PEAK_GFLOPS_PER_S`].
+    MATRIX_PEAK_SHARE {
+        name: "matrix_peak_share",
+        title: "% of matrix peak",
+        unit: Unit::Percent,
+        digits: 1,
+        better: Some(Better::Higher),
+    }
+    PEAK_MEMORY_BYTES {
+        name: "peak_memory_bytes",
+        title: "peak MiB",
+        unit: Unit::Bytes,
+        digits: 1,
+        better: Some(Better::Lower),
+    }
+    GFLOPS_PER_S {
+        name: "gflops_per_s",
+        title: "GFLOP/s",
+        unit: Unit::GflopPerSecond,
+        better: Some(Better::Higher),
+    }
+    /// The best matrix product of the machine in the same run.
+    MATRIX_PEAK_GFLOPS_PER_S {
+        name: "matrix_peak_gflops_per_s",
+        title: "matrix peak GFLOP/s",
+        unit: Unit::GflopPerSecond,
+    }
+    /// Samples whose modified z-score is beyond [`OUTLIER_SCORE`].
+    OUTLIERS {
+        name: "outliers",
+        title: "outliers",
+        unit: Unit::Count,
+        digits: 0,
+    }
+}
 
 /// Order statistics of one case's samples, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,7 +1,11 @@
-//! Pure functions on numbers.
+//! Pure functions on numbers, and the declaration of every metric.
 
 pub mod accuracy;
 pub mod bootstrap;
+pub mod definition;
 pub mod latency;
+pub mod mask;
 pub mod segmentation;
 pub mod vote;
+
+pub use definition::{Benchmark, Better, Definition, Unit, declared, find};

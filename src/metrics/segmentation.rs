@@ -1,5 +1,29 @@
 //! mIoU, aAcc and mAcc from one confusion matrix over the whole set (mmseg's `IoUMetric`).
 
+use super::definition::{ADE20K, Better, Unit, declare};
+
+declare! {
+    MIOU {
+        name: "miou",
+        title: "mIoU",
+        unit: Unit::Percent,
+        better: Some(Better::Higher),
+        benchmark: Some(&ADE20K),
+    }
+    AACC {
+        name: "aacc",
+        title: "aAcc",
+        unit: Unit::Percent,
+        better: Some(Better::Higher),
+    }
+    MACC {
+        name: "macc",
+        title: "mAcc",
+        unit: Unit::Percent,
+        better: Some(Better::Higher),
+    }
+}
+
 /// Pixels by (labelled class, predicted class).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confusion {

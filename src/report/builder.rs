@@ -3,6 +3,7 @@
 use super::environment;
 use super::record::{DataPart, Metric, ModelPart, Record, SCHEMA_VERSION, Timings};
 use crate::Result;
+use crate::metrics::Definition;
 use crate::models::Resolved;
 use crate::runtime::Runtime;
 use indexmap::IndexMap;
@@ -80,8 +81,9 @@ impl RecordBuilder {
         self
     }
 
-    pub fn metric(mut self, name: &str, metric: Metric) -> Self {
-        self.record.metrics.insert(name.to_string(), metric);
+    /// The value of a declared metric, in its unit.
+    pub fn metric(mut self, metric: &Definition, value: Metric) -> Self {
+        self.record.metrics.insert(metric.name.to_string(), value);
         self
     }
 

@@ -1,17 +1,8 @@
 //! Published figures beside measured ones.
 
 use super::record::Record;
+use crate::metrics;
 use crate::models::zoo::{self, SPEED_SOURCE, ZooEntry};
-
-/// Size of the evaluation split for which a metric is published: (metric prefix, samples).
-/// A run on fewer samples, or on another data set, is no reproduction.
-const SPLITS: &[(&str, u64)] = &[
-    ("knn_", 50_000),       // ImageNet-1k val
-    ("zero_shot_", 50_000), // ImageNet-1k val
-    ("miou", 2_000),        // ADE20k val
-    ("sam_iou", 5_000),     // COCO val2017
-    ("box_ap", 5_000),      // COCO val2017
-];
 
 /// A published value that may stand beside a measured one.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,10 +48,8 @@ fn accuracy(entry: &ZooEntry, record: &Record, metric: &str) -> Option<Beside> {
     if record.model.random_weights {
         return None;
     }
-    let (_, samples) = SPLITS
-        .iter()
-        .find(|(prefix, _)| metric.starts_with(prefix))?;
-    if record.data.last()?.samples != *samples {
+    let benchmark = metrics::find(metric)?.benchmark?;
+    if record.data.last()?.samples != benchmark.samples {
         return None;
     }
     let published = entry.published.iter().find(|p| p.metric == metric)?;

@@ -1,8 +1,9 @@
 //! A table as a value: made from records, turned into text by a [`super::render::Renderer`].
 
-use super::columns::{self, Better};
+use super::columns;
 use super::published;
 use super::record::{Metric, Record};
+use crate::metrics::{Better, Definition, Unit};
 use indexmap::{IndexMap, IndexSet};
 use serde_json::Value;
 
@@ -21,6 +22,8 @@ pub struct Column {
     pub title: String,
     /// Digits after the point; `None` for text.
     pub digits: Option<usize>,
+    /// What its numbers count, where that is declared.
+    pub unit: Option<Unit>,
     /// Which direction is better, where one is; such columns get their best value marked.
     pub better: Option<Better>,
 }
@@ -31,6 +34,7 @@ impl Column {
             key: key.to_string(),
             title: title.to_string(),
             digits: None,
+            unit: None,
             better: None,
         }
     }
@@ -135,13 +139,13 @@ impl Table {
     }
 
     /// Only the named metric columns, with their published twins; conditions stay.
-    pub fn with_metrics(mut self, keys: &[&str]) -> Self {
+    pub fn with_metrics(mut self, metrics: &[&Definition]) -> Self {
         let keep: Vec<bool> = self
             .columns
             .iter()
             .map(|c| {
                 let name = c.key.strip_suffix("_published").unwrap_or(&c.key);
-                c.digits.is_none() || keys.contains(&name)
+                c.digits.is_none() || metrics.iter().any(|m| m.name == name)
             })
             .collect();
         let mut column = keep.iter();

@@ -3,6 +3,7 @@
 use super::extract::{Extracted, Extractor, Subset};
 use crate::data::Source;
 use crate::data::classification::{Classification, Split};
+use crate::metrics::Definition;
 use crate::metrics::accuracy::{self, Accuracy};
 use crate::report::{Metric, Record, RecordBuilder};
 use crate::{Error, Result};
@@ -132,21 +133,21 @@ pub fn labels(source: &dyn Source, indices: &[usize]) -> Result<Vec<u32>> {
         .collect()
 }
 
-/// Top-1 and top-5 of `rankings` as `<prefix>_top1` and `<prefix>_top5`.
+/// Top-1 and top-5 of `rankings`, as the metrics of that name.
 pub fn with_accuracy(
     mut record: RecordBuilder,
-    prefix: &str,
+    [top1, top5]: [&Definition; 2],
     rankings: &[Vec<u32>],
     labels: &[u32],
     seed: u64,
 ) -> RecordBuilder {
-    for k in [1, 5] {
+    for (k, definition) in [(1, top1), (5, top5)] {
         let samples = rankings
             .iter()
             .map(Vec::as_slice)
             .zip(labels.iter().copied());
         if let Some(accuracy) = accuracy::top_k(samples, k, seed) {
-            record = record.metric(&format!("{prefix}_top{k}"), metric(accuracy));
+            record = record.metric(definition, metric(accuracy));
         }
     }
     record

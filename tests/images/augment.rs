@@ -1,19 +1,20 @@
 use super::{json, pattern, sha256, sizes};
+use radio_eval::data::annotation::{IGNORE, LabelMap};
 use radio_eval::data::augment::photometric::Distortion;
-use radio_eval::data::augment::{IGNORE, Mask, Sample, TrainPipeline, crop, hsv, resize};
+use radio_eval::data::augment::{LabelledImage, TrainPipeline, crop, hsv, resize};
 use radio_eval::data::resize::Region;
 use radio_eval::data::rng::Rng;
 
 /// `labels` of generate.py.
-fn labels(height: usize, width: usize) -> Mask {
+fn labels(height: usize, width: usize) -> LabelMap {
     let label = |at: usize| match ((at % width / 11) * 5 + (at / width / 6) * 3) % 9 {
         8 => IGNORE,
         label => label as u8,
     };
-    Mask {
+    LabelMap {
         width,
         height,
-        data: (0..height * width).map(label).collect(),
+        labels: (0..height * width).map(label).collect(),
     }
 }
 
@@ -28,7 +29,7 @@ fn resized_bytes_equal_opencv() {
     for row in expected["nearest"].as_array().expect("rows") {
         let [h, w, oh, ow] = sizes(row);
         let mask = resize::nearest(&labels(h, w), ow, oh);
-        assert_eq!(row[4], sha256(&mask.data), "nearest {row}");
+        assert_eq!(row[4], sha256(&mask.labels), "nearest {row}");
     }
 }
 
@@ -103,14 +104,14 @@ fn a_window_is_a_part_of_the_whole() {
 #[test]
 fn the_pipeline_is_reproducible_and_keeps_image_and_labels_together() {
     // The image shows its own labels, so that any step that moves one only is seen.
-    let mask = labels(90, 120);
-    let sample = Sample {
+    let map = labels(90, 120);
+    let sample = LabelledImage {
         image: radio_eval::data::image::RgbImage {
             width: 120,
             height: 90,
-            data: mask.data.iter().flat_map(|&l| [l; 3]).collect(),
+            data: map.labels.iter().flat_map(|&l| [l; 3]).collect(),
         },
-        mask,
+        labels: map,
     };
     let pipeline = TrainPipeline {
         photometric: false,
@@ -124,7 +125,7 @@ fn the_pipeline_is_reproducible_and_keeps_image_and_labels_together() {
         let out = pipeline.apply(&sample, &mut Rng::new(&[7, image]));
         assert_eq!(out, pipeline.apply(&sample, &mut Rng::new(&[7, image])));
         assert_eq!((out.image.width, out.image.height), (70, 70));
-        for (at, (pixel, &label)) in out.image.data.chunks(3).zip(&out.mask.data).enumerate() {
+        for (at, (pixel, &label)) in out.image.data.chunks(3).zip(&out.labels.labels).enumerate() {
             let padded = at % 70 >= 64 || at / 70 >= 64;
             let expected = if padded { 0 } else { label };
             assert_eq!(pixel, [expected; 3]);

@@ -1,10 +1,10 @@
 use super::{json, sha256};
 use crate::common::fixture;
 use radio_eval::Result;
+use radio_eval::data::Source;
 use radio_eval::data::loader::{Batch, LoaderOptions, load};
 use radio_eval::data::resize::Filter;
 use radio_eval::data::transform::{Mode, Transform};
-use radio_eval::data::{Sample, Source};
 use std::sync::Arc;
 
 /// Fixture images by name.
@@ -23,17 +23,9 @@ impl Source for Files {
         &self.0[index]
     }
 
-    fn label(&self, _: usize) -> Option<u32> {
-        None
-    }
-
-    fn read(&self, index: usize) -> Result<Sample> {
+    fn read(&self, index: usize) -> Result<Vec<u8>> {
         let path = fixture("images/decode").join(&self.0[index]);
-        Ok(Sample {
-            key: self.0[index].clone(),
-            bytes: std::fs::read(&path).map_err(|e| radio_eval::Error::file(&path, e))?,
-            label: None,
-        })
+        std::fs::read(&path).map_err(|e| radio_eval::Error::file(&path, e))
     }
 
     fn size(&self, _: usize) -> u64 {

@@ -1,6 +1,7 @@
 //! mmseg's `RandomCrop`, horizontal flip and `Pad`.
 
-use super::{IGNORE, Mask, Sample};
+use super::LabelledImage;
+use crate::data::annotation::{IGNORE, LabelMap};
 use crate::data::image::RgbImage;
 use crate::data::resize::Region;
 use crate::data::rng::Rng;
@@ -8,23 +9,28 @@ use crate::data::rng::Rng;
 /// How often mmseg draws again before it takes what it has.
 const REDRAWS: usize = 10;
 
-/// Where to crop labels `mask` to at most `size` (height, width): drawn again while there is only
+/// Where to crop `labels` to at most `size` (height, width): drawn again while there is only
 /// one class in it or one class has `cat_max_ratio` of it or more, ignored pixels aside.
-pub fn choose(mask: &Mask, size: (usize, usize), cat_max_ratio: f64, rng: &mut Rng) -> Region {
+pub fn choose(
+    labels: &LabelMap,
+    size: (usize, usize),
+    cat_max_ratio: f64,
+    rng: &mut Rng,
+) -> Region {
     let mut draw = || {
-        let y = rng.below(mask.height.saturating_sub(size.0) + 1);
-        let x = rng.below(mask.width.saturating_sub(size.1) + 1);
+        let y = rng.below(labels.height.saturating_sub(size.0) + 1);
+        let x = rng.below(labels.width.saturating_sub(size.1) + 1);
         Region {
             x,
             y,
-            width: size.1.min(mask.width),
-            height: size.0.min(mask.height),
+            width: size.1.min(labels.width),
+            height: size.0.min(labels.height),
         }
     };
     let mut place = draw();
     if cat_max_ratio < 1.0 {
         for _ in 0..REDRAWS {
-            if is_varied(mask, place, cat_max_ratio) {
+            if is_varied(labels, place, cat_max_ratio) {
                 break;
             }
             place = draw();
@@ -34,11 +40,11 @@ pub fn choose(mask: &Mask, size: (usize, usize), cat_max_ratio: f64, rng: &mut R
 }
 
 /// Whether more than one class is in `place` and the largest share is below `cat_max_ratio`.
-pub fn is_varied(mask: &Mask, place: Region, cat_max_ratio: f64) -> bool {
+pub fn is_varied(labels: &LabelMap, place: Region, cat_max_ratio: f64) -> bool {
     let mut counts = [0u64; 256];
     for y in place.y..place.y + place.height {
-        let start = y * mask.width + place.x;
-        for &label in &mask.data[start..start + place.width] {
+        let start = y * labels.width + place.x;
+        for &label in &labels.labels[start..start + place.width] {
             counts[usize::from(label)] += 1;
         }
     }
@@ -50,15 +56,15 @@ pub fn is_varied(mask: &Mask, place: Region, cat_max_ratio: f64) -> bool {
 }
 
 /// The labels in `place`.
-pub fn cut_mask(mask: &Mask, place: Region) -> Mask {
+pub fn cut_labels(labels: &LabelMap, place: Region) -> LabelMap {
     let row = |y: usize| {
-        let start = y * mask.width + place.x;
-        &mask.data[start..start + place.width]
+        let start = y * labels.width + place.x;
+        &labels.labels[start..start + place.width]
     };
-    Mask {
+    LabelMap {
         width: place.width,
         height: place.height,
-        data: (place.y..place.y + place.height)
+        labels: (place.y..place.y + place.height)
             .flat_map(row)
             .copied()
             .collect(),
@@ -66,33 +72,33 @@ pub fn cut_mask(mask: &Mask, place: Region) -> Mask {
 }
 
 /// Left becomes right.
-pub fn flip(sample: &mut Sample) {
-    let Sample { image, mask } = sample;
+pub fn flip(sample: &mut LabelledImage) {
+    let LabelledImage { image, labels } = sample;
     if image.width == 0 {
         return;
     }
     for line in image.data.chunks_exact_mut(image.width * 3) {
         line.as_chunks_mut::<3>().0.reverse();
     }
-    for line in mask.data.chunks_exact_mut(mask.width) {
+    for line in labels.labels.chunks_exact_mut(labels.width) {
         line.reverse();
     }
 }
 
 /// At least `height` x `width`: black and [`IGNORE`] at the right and the bottom.
-pub fn pad(sample: &Sample, height: usize, width: usize) -> Sample {
+pub fn pad(sample: &LabelledImage, height: usize, width: usize) -> LabelledImage {
     let image = pad_image(&sample.image, height, width);
-    let mask = &sample.mask;
-    let mut data = vec![IGNORE; image.width * image.height];
-    let lines = data.chunks_exact_mut(image.width.max(1));
-    for (line, row) in lines.zip(mask.data.chunks_exact(mask.width.max(1))) {
-        line[..mask.width].copy_from_slice(row);
+    let labels = &sample.labels;
+    let mut padded = vec![IGNORE; image.width * image.height];
+    let lines = padded.chunks_exact_mut(image.width.max(1));
+    for (line, row) in lines.zip(labels.labels.chunks_exact(labels.width.max(1))) {
+        line[..labels.width].copy_from_slice(row);
     }
-    Sample {
-        mask: Mask {
+    LabelledImage {
+        labels: LabelMap {
             width: image.width,
             height: image.height,
-            data,
+            labels: padded,
         },
         image,
     }

@@ -13,25 +13,15 @@ pub mod hsv;
 pub mod photometric;
 pub mod resize;
 
+use super::annotation::LabelMap;
 use super::image::RgbImage;
 use super::rng::Rng;
 
-/// Label of pixels that count nowhere.
-pub const IGNORE: u8 = 255;
-
-/// Class indices by pixel, rows from the top; [`IGNORE`] where there is none.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mask {
-    pub width: usize,
-    pub height: usize,
-    pub data: Vec<u8>,
-}
-
 /// An image and its labels, of one size.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sample {
+pub struct LabelledImage {
     pub image: RgbImage,
-    pub mask: Mask,
+    pub labels: LabelMap,
 }
 
 /// mmseg's training pipeline for ADE20k after loading; every part of it in its order.
@@ -64,17 +54,17 @@ impl TrainPipeline {
     }
 
     /// The augmented sample; all randomness comes from `rng`.
-    pub fn apply(&self, sample: &Sample, rng: &mut Rng) -> Sample {
+    pub fn apply(&self, sample: &LabelledImage, rng: &mut Rng) -> LabelledImage {
         let ratio = rng.uniform(self.ratio.0, self.ratio.1);
         let scaled = |edge: usize| (edge as f64 * ratio) as usize;
         let scale = (scaled(self.scale.0), scaled(self.scale.1));
         let (height, width) = resize::keep_ratio(sample.image.height, sample.image.width, scale);
-        let mask = resize::nearest(&sample.mask, width, height);
-        let place = crop::choose(&mask, self.crop, self.cat_max_ratio, rng);
+        let labels = resize::nearest(&sample.labels, width, height);
+        let place = crop::choose(&labels, self.crop, self.cat_max_ratio, rng);
         // Only the part that is kept is resampled.
-        let mut out = Sample {
+        let mut out = LabelledImage {
             image: resize::bilinear_window(&sample.image, width, height, place),
-            mask: crop::cut_mask(&mask, place),
+            labels: crop::cut_labels(&labels, place),
         };
         if rng.coin() {
             crop::flip(&mut out);

@@ -1,6 +1,6 @@
 //! `cv2.resize` on bytes: bilinear without antialiasing, and nearest neighbour.
 
-use super::Mask;
+use crate::data::annotation::LabelMap;
 use crate::data::image::RgbImage;
 use crate::data::resize::Region;
 
@@ -108,22 +108,22 @@ fn taps(input: usize, output: usize) -> Vec<Tap> {
     (0..output).map(tap).collect()
 }
 
-/// `cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)`.
-pub fn nearest(mask: &Mask, width: usize, height: usize) -> Mask {
+/// `cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)`.
+pub fn nearest(map: &LabelMap, width: usize, height: usize) -> LabelMap {
     let positions = |input: usize, output: usize| -> Vec<usize> {
         let scale = 1.0 / (output as f64 / input as f64);
         let position = |o: usize| ((o as f64 * scale) as usize).min(input - 1);
         (0..output).map(position).collect()
     };
-    let columns = positions(mask.width, width);
-    let mut data = Vec::with_capacity(width * height);
-    for y in positions(mask.height, height) {
-        let row = &mask.data[y * mask.width..(y + 1) * mask.width];
-        data.extend(columns.iter().map(|&x| row[x]));
+    let columns = positions(map.width, width);
+    let mut labels = Vec::with_capacity(width * height);
+    for y in positions(map.height, height) {
+        let row = &map.labels[y * map.width..(y + 1) * map.width];
+        labels.extend(columns.iter().map(|&x| row[x]));
     }
-    Mask {
+    LabelMap {
         width,
         height,
-        data,
+        labels,
     }
 }

@@ -1,9 +1,10 @@
 //! What must hold before hours are spent on training.
 
-use super::classes::{IGNORE, LabelRule};
+use super::classes::LabelRule;
 use super::pairs::PairSet;
 use super::size::image_size;
 use crate::data::Source;
+use crate::data::annotation::IGNORE;
 use crate::runtime::interrupt;
 use crate::{Error, Result};
 use rayon::prelude::*;
@@ -80,7 +81,7 @@ pub fn check(set: &PairSet) -> Result<MaskStatistics> {
 
 fn one(set: &PairSet, index: usize) -> Result<Vec<u8>> {
     let labels = set.labels(index)?;
-    let size = match image_size(&set.read(index)?.bytes) {
+    let size = match image_size(&set.read(index)?) {
         Some(size) => size,
         // Decoding tells what is wrong with a header that is not understood.
         None => set.image(index).map(|image| (image.width, image.height))?,

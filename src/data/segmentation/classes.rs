@@ -1,11 +1,10 @@
 //! Class lists of segmentation sets: which mask value is which class.
 
 use super::mask::Mask;
+use crate::data::annotation::IGNORE;
 use crate::{Error, Result};
 use std::path::Path;
 
-/// Label of pixels that count nowhere (mmseg's `ignore_index`).
-pub const IGNORE: u8 = 255;
 /// Labels are bytes and 255 is taken.
 pub const MOST_CLASSES: usize = 255;
 

@@ -8,8 +8,9 @@ pub mod mask;
 mod pairs;
 mod size;
 
-pub use classes::{IGNORE, LabelRule, MaskClass};
-pub use pairs::{LabelMap, PairSet};
+pub use crate::data::annotation::{IGNORE, LabelMap};
+pub use classes::{LabelRule, MaskClass};
+pub use pairs::PairSet;
 
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};

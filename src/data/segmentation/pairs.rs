@@ -2,10 +2,11 @@
 
 use super::classes::LabelRule;
 use super::mask;
+use crate::data::annotation::{Annotation, LabelMap};
 use crate::data::classification::is_image;
 use crate::data::decode::{Limits, decode};
 use crate::data::image::RgbImage;
-use crate::data::source::{Sample, Source};
+use crate::data::source::Source;
 use crate::data::tree::FileTree;
 use crate::{Error, Result};
 use std::collections::HashMap;
@@ -44,16 +45,8 @@ impl Side {
     }
 }
 
-/// Labels of one image, row by row: 0..classes, or 255 for pixels that count nowhere.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LabelMap {
-    pub width: usize,
-    pub height: usize,
-    pub labels: Vec<u8>,
-}
-
-/// One split: images with their masks, in ascending order of image names. As a [`Source`] it has
-/// no labels.
+/// One split: images with their masks, in ascending order of image names.
+/// Annotated with masks.
 #[derive(Clone)]
 pub struct PairSet {
     description: String,
@@ -156,7 +149,7 @@ impl PairSet {
 
     /// The decoded image.
     pub fn image(&self, index: usize) -> Result<RgbImage> {
-        decode(&self.read(index)?.bytes, &Limits::default()).map_err(|reason| {
+        decode(&self.read(index)?, &Limits::default()).map_err(|reason| {
             Error::file(
                 self.image_path(index),
                 format!("{reason}; replace it, or take it and its mask away"),
@@ -208,16 +201,12 @@ impl Source for PairSet {
         self.images.tree.name(self.pairs[index].0 as usize)
     }
 
-    fn label(&self, _index: usize) -> Option<u32> {
-        None
+    fn annotation(&self, index: usize) -> Result<Annotation> {
+        Ok(Annotation::Mask(self.labels(index)?))
     }
 
-    fn read(&self, index: usize) -> Result<Sample> {
-        Ok(Sample {
-            key: self.key(index).to_string(),
-            bytes: self.images.tree.read(self.pairs[index].0 as usize)?,
-            label: None,
-        })
+    fn read(&self, index: usize) -> Result<Vec<u8>> {
+        self.images.tree.read(self.pairs[index].0 as usize)
     }
 
     /// Image and mask together, so that a changed mask changes the fingerprint.

@@ -109,8 +109,20 @@ impl Encoder {
         })
     }
 
+    pub fn depth(&self) -> usize {
+        self.blocks.len()
+    }
+
     /// x: [B, P+h*w, C] with positions -> its code of `n` tokens (at most the limit of the grid).
-    pub fn forward(&self, x: Tensor, grid: (i64, i64), n: i64) -> Code {
+    /// `read` sees what each block gives, [B, P+N, C or C'], and the grid of the N tokens: (1, N)
+    /// where some of a grid have left.
+    pub fn forward(
+        &self,
+        x: Tensor,
+        grid: (i64, i64),
+        n: i64,
+        mut read: impl FnMut(usize, &Tensor, (i64, i64)),
+    ) -> Code {
         let (mut x, mut grid) = (x, grid);
         let depth = self.blocks.len();
         let last_merge = self.merges.last().map_or(0, |(index, _)| *index);
@@ -125,6 +137,8 @@ impl Encoder {
                 x = x.narrow(1, 0, self.prefix + count);
             }
             x = block.forward(&x, None);
+            let whole = count == grid.0 * grid.1;
+            read(index, &x, if whole { grid } else { (1, count) });
         }
         if let Some(norm) = &self.norm {
             x = norm.forward(&x);

@@ -18,7 +18,8 @@ pub use shape::Shape;
 use super::normalise::Normalise;
 use super::radio::adaptor::Adaptor;
 use super::radio::patch::PatchGenerator;
-use super::{Backbone, BackboneInfo, Features};
+use super::request::{Aggregation, BlockPlan, Request};
+use super::{Backbone, BackboneInfo, Features, Intermediate};
 use crate::{Error, Result};
 use decoder::Decoder;
 use encoder::{Code, Encoder};
@@ -104,8 +105,14 @@ impl Radio1d {
         }
     }
 
-    /// The code of x `[B,3,H,W]` in `[0,1]`.
-    fn encode(&self, x: &Tensor, grid: (i64, i64)) -> Result<Code> {
+    /// The code of x `[B,3,H,W]` in `[0,1]`, and what the chosen blocks of the encoder give. All
+    /// blocks run, whatever the request says about stopping: the code needs them.
+    fn encode(
+        &self,
+        x: &Tensor,
+        grid: (i64, i64),
+        request: &Request,
+    ) -> Result<(Code, Vec<Intermediate>)> {
         let n = self.code_length(grid);
         if n == 0 {
             return Err(Error::usage(format!(
@@ -113,10 +120,31 @@ impl Radio1d {
                 grid.0, grid.1
             )));
         }
+        let plan = BlockPlan::new(request, self.encoder.depth())?;
+        if let Some(wanted) = &request.intermediates
+            && (wanted.aggregation == Aggregation::Dense || wanted.norm)
+        {
+            return Err(Error::usage(
+                "RADIO1D's blocks have grids and widths of their own: their features are given one by one and without a norm",
+            ));
+        }
+        let mut intermediates = Vec::new();
+        let p = self.shape.prefix_tokens;
+        let read = |block: usize, tokens: &Tensor, grid: (i64, i64)| {
+            if plan.is_chosen(block) {
+                intermediates.push(Intermediate {
+                    block,
+                    summary: Some(self.summary_of(&tokens.narrow(1, 0, p))),
+                    spatial: tokens.narrow(1, p, grid.0 * grid.1),
+                    grid,
+                });
+            }
+        };
         let tokens = self
             .patch_generator
             .forward(&self.input_conditioner.forward(x));
-        Ok(self.encoder.forward(tokens, grid, n))
+        let code = self.encoder.forward(tokens, grid, n, read);
+        Ok((code, intermediates))
     }
 
     /// The summary's cls tokens of [B, P, C], one behind the other: [B, m*C].
@@ -130,24 +158,28 @@ impl Backbone for Radio1d {
         &self.info
     }
 
-    fn forward(&self, x: &Tensor, adaptors: &[String]) -> Result<Features> {
+    fn forward(&self, x: &Tensor, request: &Request) -> Result<Features> {
         let grid = self.grid_of(x)?;
-        let code = self.encode(x, grid)?;
-        let of_code = |summary: Tensor| Features {
+        let (code, intermediates) = self.encode(x, grid, request)?;
+        let of_code = |summary: Tensor, intermediates| Features {
             summary,
             grid: (1, code.tokens.size()[1]),
             spatial: code.tokens.shallow_clone(),
             adaptors: Default::default(),
+            intermediates,
         };
         match self.neck {
-            Neck::Encoder => Ok(of_code(self.summary_of(&code.prefix))),
-            Neck::Tokens => Ok(of_code(code.tokens.mean_dim(1, false, None::<Kind>))),
+            Neck::Encoder => Ok(of_code(self.summary_of(&code.prefix), intermediates)),
+            Neck::Tokens => {
+                let mean = code.tokens.mean_dim(1, false, None::<Kind>);
+                Ok(of_code(mean, intermediates))
+            }
             Neck::Decoder => {
                 let tokens = self.decoder.forward(&code, grid);
                 let p = self.shape.prefix_tokens;
                 let spatial = tokens.narrow(1, p, grid.0 * grid.1);
                 let adaptors = (self.adaptors.iter())
-                    .filter(|adaptor| adaptors.contains(&adaptor.name))
+                    .filter(|adaptor| request.wants(&adaptor.name))
                     .map(|adaptor| {
                         let cls = tokens.select(1, adaptor.token);
                         let features = adaptor.forward(&cls, &spatial, grid);
@@ -159,6 +191,7 @@ impl Backbone for Radio1d {
                     spatial,
                     grid,
                     adaptors,
+                    intermediates,
                 })
             }
         }

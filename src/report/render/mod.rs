@@ -23,17 +23,19 @@ pub static CSV: &dyn Renderer = &csv::Csv;
 /// Every format.
 pub static RENDERERS: &[&dyn Renderer] = &[TERMINAL, MARKDOWN, CSV];
 
-/// A cell for people: fixed digits, the 95 % interval in brackets.
+/// A cell for people: fixed digits in the unit they read, the 95 % interval in brackets.
 fn text(column: &Column, cell: &Cell) -> String {
     let digits = column.digits.unwrap_or(0);
+    let shown = |value: f64| column.unit.map_or(value, |unit| unit.for_people(value));
     match cell {
         Cell::Empty => String::new(),
         Cell::Text(text) => text.clone(),
         Cell::Number(m) => match (m.low, m.high) {
             (Some(low), Some(high)) => {
-                format!("{:.digits$} [{low:.digits$}, {high:.digits$}]", m.value)
+                let (value, low, high) = (shown(m.value), shown(low), shown(high));
+                format!("{value:.digits$} [{low:.digits$}, {high:.digits$}]")
             }
-            _ => format!("{:.digits$}", m.value),
+            _ => format!("{:.digits$}", shown(m.value)),
         },
     }
 }

@@ -8,6 +8,7 @@ mod select;
 pub mod topk;
 
 use super::classify::{self, Job, Outcome, RANKED};
+use crate::metrics::accuracy::{KNN_TOP1, KNN_TOP5};
 use crate::metrics::vote::vote;
 use crate::runtime::progress;
 use crate::{Error, Result};
@@ -75,7 +76,13 @@ pub fn run(job: &Job, options: &Options) -> Result<Vec<Outcome>> {
                 .option("k", k)
                 .option("temperature", temperature);
             let seed = job.extractor.runtime.seed;
-            let record = classify::with_accuracy(record, TASK, &rankings, &val_labels, seed);
+            let record = classify::with_accuracy(
+                record,
+                [&KNN_TOP1, &KNN_TOP5],
+                &rankings,
+                &val_labels,
+                seed,
+            );
             outcomes.push(Outcome {
                 record: record.build(),
                 indices: val.indices.clone(),

@@ -7,6 +7,7 @@ use super::memory;
 use super::options::Options;
 use super::rival::Rival;
 use super::stages;
+use crate::metrics::Definition;
 use crate::metrics::latency::{self, DRIFT_LIMIT, Summary};
 use crate::models::{Features, backbone};
 use crate::report::{Metric, Record, RecordBuilder};
@@ -120,7 +121,7 @@ impl<'a> Runner<'a> {
 
     fn forward(&self) -> Result<Features> {
         let backbone = self.rival.model.backbone.as_ref();
-        backbone::run(backbone, &self.input, &self.rival.adaptors)
+        backbone::run_unread(backbone, &self.input, &self.rival.request)
     }
 
     /// The first pass: finds the batch that fits in memory, and the peak memory.
@@ -201,29 +202,41 @@ impl<'a> Runner<'a> {
             .option("batch", self.case.batch)
             .option("cores", cores())
             .option("cuda_graph", self.graph.is_some());
-        if !self.rival.adaptors.is_empty() {
-            record = record.option("adaptors", json!(self.rival.adaptors));
+        if !self.rival.request.adaptors.is_empty() {
+            record = record.option("adaptors", json!(self.rival.request.adaptors));
         }
-        for (name, metric) in latency_metrics(&summary, self.case.batch) {
-            record = record.metric(name, metric);
+        for (metric, value) in latency_metrics(&summary, self.case.batch) {
+            record = record.metric(metric, value);
         }
         record = record
-            .metric("throughput", Metric::value(batch * 1e3 / summary.mean))
-            .metric("params", Metric::value(self.rival.part.parameters as f64))
-            .metric("gflops", Metric::value(flops / batch / 1e9))
-            .metric("gflops_attention", Metric::value(attention / batch / 1e9))
             .metric(
-                "gflops_per_s",
+                &latency::THROUGHPUT,
+                Metric::value(batch * 1e3 / summary.mean),
+            )
+            .metric(
+                &latency::PARAMS,
+                Metric::value(self.rival.part.parameters as f64),
+            )
+            .metric(&latency::GFLOPS, Metric::value(flops / batch / 1e9))
+            .metric(
+                &latency::GFLOPS_ATTENTION,
+                Metric::value(attention / batch / 1e9),
+            )
+            .metric(
+                &latency::GFLOPS_PER_S,
                 Metric::value(flops / (summary.p50 * 1e-3) / 1e9),
             )
-            .metric("matrix_peak_gflops_per_s", Metric::value(matrix_peak / 1e9))
-            .metric("outliers", Metric::value(summary.outliers as f64))
             .metric(
-                "matrix_peak_share",
+                &latency::MATRIX_PEAK_GFLOPS_PER_S,
+                Metric::value(matrix_peak / 1e9),
+            )
+            .metric(&latency::OUTLIERS, Metric::value(summary.outliers as f64))
+            .metric(
+                &latency::MATRIX_PEAK_SHARE,
                 Metric::value(100.0 * flops / (summary.p50 * 1e-3) / matrix_peak),
             );
         if let Some(bytes) = self.peak_memory {
-            record = record.metric("peak_memory_bytes", Metric::value(bytes as f64));
+            record = record.metric(&latency::PEAK_MEMORY_BYTES, Metric::value(bytes as f64));
         }
         if let Some(baseline) = baseline
             && let Some((value, low, high)) =
@@ -235,7 +248,7 @@ impl<'a> Runner<'a> {
                 high: Some(high),
                 n: Some(summary.n as u64),
             };
-            record = record.metric("speedup", interval);
+            record = record.metric(&latency::SPEEDUP, interval);
         }
         for (name, seconds) in stages::measure(self.rival, &self.case, options)? {
             record = record.stage(name, seconds);
@@ -258,24 +271,24 @@ impl<'a> Runner<'a> {
 }
 
 /// Latency is a word for batch 1; a larger batch has its time per batch under another name.
-fn latency_metrics(s: &Summary, batch: i64) -> Vec<(&'static str, Metric)> {
-    let names: [&'static str; 6] = if batch == 1 {
+fn latency_metrics(s: &Summary, batch: i64) -> Vec<(&'static Definition, Metric)> {
+    let metrics: [&'static Definition; 6] = if batch == 1 {
         [
-            "latency_ms_p50",
-            "latency_ms_p90",
-            "latency_ms_p95",
-            "latency_ms_p99",
-            "latency_ms_min",
-            "latency_ms_mean",
+            &latency::LATENCY_MS_P50,
+            &latency::LATENCY_MS_P90,
+            &latency::LATENCY_MS_P95,
+            &latency::LATENCY_MS_P99,
+            &latency::LATENCY_MS_MIN,
+            &latency::LATENCY_MS_MEAN,
         ]
     } else {
         [
-            "batch_ms_p50",
-            "batch_ms_p90",
-            "batch_ms_p95",
-            "batch_ms_p99",
-            "batch_ms_min",
-            "batch_ms_mean",
+            &latency::BATCH_MS_P50,
+            &latency::BATCH_MS_P90,
+            &latency::BATCH_MS_P95,
+            &latency::BATCH_MS_P99,
+            &latency::BATCH_MS_MIN,
+            &latency::BATCH_MS_MEAN,
         ]
     };
     let values = [s.p50, s.p90, s.p95, s.p99, s.min, s.mean];
@@ -283,7 +296,7 @@ fn latency_metrics(s: &Summary, batch: i64) -> Vec<(&'static str, Metric)> {
         n: Some(s.n as u64),
         ..Metric::value(value)
     };
-    names.into_iter().zip(values.map(metric)).collect()
+    metrics.into_iter().zip(values.map(metric)).collect()
 }
 
 /// libtorch's wording on the CPU (`can't allocate memory`) and on CUDA (`out of memory`).

@@ -2,7 +2,7 @@
 
 use super::recipe::Recipe;
 use crate::data::Source;
-use crate::data::augment::{Mask, Sample, TrainPipeline};
+use crate::data::augment::{LabelledImage, TrainPipeline};
 use crate::data::image::RgbImage;
 use crate::data::ordered::{Ordered, ordered};
 use crate::data::pixels;
@@ -50,16 +50,9 @@ struct TrainImages {
 }
 
 impl TrainImages {
-    fn sample(&self, item: usize) -> Result<Sample> {
+    fn sample(&self, item: usize) -> Result<LabelledImage> {
         let (image, labels) = self.set.pair(self.order[item] as usize)?;
-        let sample = Sample {
-            image,
-            mask: Mask {
-                width: labels.width,
-                height: labels.height,
-                data: labels.labels,
-            },
-        };
+        let sample = LabelledImage { image, labels };
         let mut rng = Rng::new(&[self.seed, AUGMENTATION, self.first + item as u64]);
         Ok(self.pipeline.apply(&sample, &mut rng))
     }
@@ -152,7 +145,7 @@ impl Drop for TrainBatches {
 }
 
 fn collate(
-    samples: &mut Ordered<Result<Sample>>,
+    samples: &mut Ordered<Result<LabelledImage>>,
     batch: usize,
     device: Device,
     described: &str,
@@ -161,7 +154,7 @@ fn collate(
     let mut images: Vec<RgbImage> = Vec::with_capacity(batch);
     for sample in samples.take(batch) {
         let sample = sample?;
-        labels.extend(sample.mask.data);
+        labels.extend(sample.labels.labels);
         images.push(sample.image);
     }
     let (Some(image), true) = (images.first(), images.len() == batch) else {

@@ -24,7 +24,7 @@ use crate::data::fingerprint::fingerprint;
 use crate::data::segmentation::{PairSet, Segmentation, check};
 use crate::heads::LinearSegHead;
 use crate::metrics::bootstrap;
-use crate::metrics::segmentation::{Confusion, miou_of};
+use crate::metrics::segmentation::{AACC, Confusion, MACC, MIOU, miou_of};
 use crate::models::Resolved;
 use crate::report::{DataPart, Metric, ModelPart, Record, RecordBuilder, write_record};
 use crate::runtime::Runtime;
@@ -192,9 +192,9 @@ fn with_metrics(
     };
     let per_head: Vec<Value> = scores.iter().map(|s| json!(100.0 * s.miou)).collect();
     record
-        .metric("miou", metric(mean(&|i| scores[i].miou), interval))
-        .metric("aacc", metric(mean(&|i| scores[i].aacc), None))
-        .metric("macc", metric(mean(&|i| scores[i].macc), None))
+        .metric(&MIOU, metric(mean(&|i| scores[i].miou), interval))
+        .metric(&AACC, metric(mean(&|i| scores[i].aacc), None))
+        .metric(&MACC, metric(mean(&|i| scores[i].macc), None))
         .option("miou_per_seed", per_head)
 }
 

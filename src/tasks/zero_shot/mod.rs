@@ -15,6 +15,7 @@ pub use templates::Templates;
 
 use super::classify::{self, Job, Outcome, RANKED};
 use super::extract::{Extractor, Rows};
+use crate::metrics::accuracy::{ZERO_SHOT_TOP1, ZERO_SHOT_TOP5};
 use crate::{Error, Result};
 use classifier::Prompts;
 use std::path::{Path, PathBuf};
@@ -99,7 +100,13 @@ pub fn run(job: &Job, options: &Options) -> Result<Outcome> {
     let record =
         classify::with_features(record, &val).images_per_s(classify::images_per_s(&[&val]));
     let seed = extractor.runtime.seed;
-    let record = classify::with_accuracy(record, TASK, &rankings, &labels, seed);
+    let record = classify::with_accuracy(
+        record,
+        [&ZERO_SHOT_TOP1, &ZERO_SHOT_TOP5],
+        &rankings,
+        &labels,
+        seed,
+    );
     Ok(Outcome {
         record: record.build(),
         indices: val.indices,
