@@ -17,7 +17,8 @@ pub const TABLE: &[ZooEntry] = &[ZooEntry {
     step: 16,
     preferred: (512, 512),
     adaptors: &[],
-    parameters: None,
+    // Encoder 1,140,032,000, decoder 311,567,360.
+    parameters: Some(1_451_599_360),
     config: || {
         json!({"args": {
             "model": "radio1d_huge_patch16_224",
