@@ -117,7 +117,11 @@ mod tests {
     #[test]
     fn what_only_resembles_it_is_not_it() {
         assert_eq!(seen(50_889, WNIDS, BYTES), None, "ImageNet-Sketch");
-        assert_eq!(seen(50_000, WNIDS, 1_900_000_000), None, "ImageNet-C, 224 px");
+        assert_eq!(
+            seen(50_000, WNIDS, 1_900_000_000),
+            None,
+            "ImageNet-C, 224 px"
+        );
         assert_eq!(seen(49_999, WNIDS, BYTES), None, "a part");
         assert_eq!(seen(50_000, ["cat", "n15075141"], BYTES), None);
     }

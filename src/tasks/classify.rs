@@ -3,8 +3,8 @@
 use super::extract::{Extracted, Extractor, Subset};
 use crate::data::Source;
 use crate::data::classification::{Class, Classification, Split};
-use crate::metrics::{Benchmark, Definition, benchmark};
 use crate::metrics::accuracy::{self, Accuracy};
+use crate::metrics::{Benchmark, Definition, benchmark};
 use crate::report::{Metric, Record, RecordBuilder};
 use crate::{Error, Result};
 use std::sync::Arc;
@@ -91,7 +91,9 @@ fn benchmark(data: &Classification) -> Option<&'static Benchmark> {
     let val = data.val.as_ref()?;
     let names = |class: Option<&Class>| -> Vec<String> {
         let class = class.into_iter();
-        class.flat_map(|c| std::iter::once(&c.id).chain(&c.names).cloned()).collect()
+        class
+            .flat_map(|c| std::iter::once(&c.id).chain(&c.names).cloned())
+            .collect()
     };
     benchmark::recognise(
         val.len() as u64,

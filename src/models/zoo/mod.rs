@@ -4,6 +4,7 @@ mod eradio;
 mod mini;
 pub mod published;
 mod radio;
+mod radio1d;
 mod teachers;
 
 pub use published::Published;
@@ -40,6 +41,7 @@ pub struct ZooEntry {
 pub fn entries() -> impl Iterator<Item = &'static ZooEntry> {
     const TABLES: &[&[ZooEntry]] = &[
         radio::TABLE,
+        radio1d::TABLE,
         eradio::TABLE,
         teachers::CLIP,
         teachers::SIGLIP,

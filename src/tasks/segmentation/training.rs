@@ -3,19 +3,18 @@
 use super::course::{Course, Run};
 use super::features::SpatialFeatures;
 use super::probe::StateFile;
-use super::recipe::{Features, Recipe};
+use super::recipe::{Recipe, TrainFeatures};
 use super::validation::{Validated, Validation};
 use super::{Options, cached, live};
 use crate::data::Source;
 use crate::data::fingerprint::fingerprint;
 use crate::data::segmentation::{PairSet, Segmentation};
+use crate::hash::sha256;
 use crate::heads::LinearSegHead;
 use crate::report::ModelPart;
 use crate::runtime::{Runtime, home};
-use crate::weights::hash::hex;
 use crate::{Error, Result};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use std::time::Instant;
 
 /// Everything that training needs.
@@ -56,8 +55,8 @@ impl Training<'_> {
     /// Trains every seed of the recipe, going on from saved states.
     pub fn run(&self) -> Result<Trained> {
         match self.recipe.features {
-            Features::Cached => self.cached(),
-            Features::Live => self.live(),
+            TrainFeatures::Cached => self.cached(),
+            TrainFeatures::Live => self.live(),
         }
     }
 
@@ -145,7 +144,7 @@ impl Training<'_> {
             "classes": self.data.rule.classes,
             "train": fingerprint(train, indices),
         });
-        let identity = hex(&Sha256::digest(identity.to_string()));
+        let identity = sha256(identity.to_string());
         let path = home()
             .join("cache/segmentation")
             .join(format!("{}.safetensors", &identity[..32]));

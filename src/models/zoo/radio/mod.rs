@@ -163,6 +163,9 @@ const V4_ENTRY: ZooEntry = ZooEntry {
     ..ENTRY
 };
 
+/// The weights of a transformers folder.
+const FOLDER: &str = "model.safetensors";
+
 /// ViT-H/16 with a map of 128x128 and 8 prefix tokens.
 const H16: Option<i64> = Some(651_642_880);
 
@@ -263,6 +266,39 @@ pub const TABLE: &[ZooEntry] = &[
         },
         hints: || hints(true, 896, vitdet_global(8)),
         published: figures::RADIO_V2_5_G,
+        ..V25_ENTRY
+    },
+    // On the hub only, as a folder; its teachers by the README of August 2025.
+    ZooEntry {
+        name: "c-radio-h",
+        aliases: &["c-radio_v1-h"],
+        repo: "nvidia/C-RADIO",
+        file: FOLDER,
+        parameters: H16,
+        config: || plain("vit_huge_patch16_224", V25),
+        published: figures::C_RADIO_H,
+        ..V25_ENTRY
+    },
+    // On the hub only; their cards name sizes and no teachers, which are taken to be v2.5's.
+    ZooEntry {
+        name: "c-radio_v2-b",
+        repo: "nvidia/C-RADIOv2-B",
+        file: FOLDER,
+        config: || plain("vit_base_patch16_224", V25),
+        ..V25_ENTRY
+    },
+    ZooEntry {
+        name: "c-radio_v2-l",
+        repo: "nvidia/C-RADIOv2-L",
+        file: FOLDER,
+        config: || plain("vit_large_patch16_224", V25),
+        ..V25_ENTRY
+    },
+    ZooEntry {
+        name: "c-radio_v2-h",
+        repo: "nvidia/C-RADIOv2-H",
+        file: FOLDER,
+        config: || plain("vit_huge_patch16_224", V25),
         ..V25_ENTRY
     },
     ZooEntry {
