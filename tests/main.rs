@@ -23,6 +23,7 @@ mod siglip_zero_shot;
 mod teachers;
 mod text;
 mod torchscript;
+mod training;
 mod weights;
 mod weights_damage;
 mod zero_shot;

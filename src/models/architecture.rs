@@ -77,7 +77,10 @@ impl BuildOptions {
     }
 
     /// The same for weights that may be spectrally reparametrised.
-    pub(super) fn registry_with(&self, rule_of: impl Fn(&str) -> Rule + 'static) -> Option<Registry> {
+    pub(super) fn registry_with(
+        &self,
+        rule_of: impl Fn(&str) -> Rule + 'static,
+    ) -> Option<Registry> {
         (self.purpose == Purpose::Training).then(|| Registry::new(rule_of))
     }
 }

@@ -110,9 +110,7 @@ impl Positions {
             )));
         }
         Ok(Positions {
-            table: Derived::new(p, move || {
-                make().to_kind(Kind::Float).reshape([rows, -1])
-            }),
+            table: Derived::new(p, move || make().to_kind(Kind::Float).reshape([rows, -1])),
             prefix,
             side,
             rule,

@@ -180,7 +180,7 @@ impl Params<'_> {
     /// (pixel statistics of random weights).
     pub fn constant(&self, name: &str, value: Tensor) {
         if let Some(registry) = self.store.registry {
-            registry.note(&self.key(name), None, value, false);
+            let _noted = registry.note(&self.key(name), None, value, false);
         }
     }
 
@@ -207,13 +207,7 @@ impl Params<'_> {
         self.store.parameters.set(total);
     }
 
-    fn read(
-        &self,
-        name: &str,
-        shape: &[i64],
-        kind: Kind,
-        is_parameter: bool,
-    ) -> Result<Tensor> {
+    fn read(&self, name: &str, shape: &[i64], kind: Kind, is_parameter: bool) -> Result<Tensor> {
         let key = self.stored_key(name);
         let checkpoint = self.store.checkpoint;
         match &checkpoint.source {
@@ -256,7 +250,7 @@ impl Params<'_> {
                     return Err(Error::tensor(
                         &checkpoint.path,
                         &key,
-                        "is computed from several tensors of this file and could not be saved back; train from a file in the original code's layout",
+                        "is computed from other tensors of this file and could not be written back to them; networks in this layout cannot be trained",
                     ));
                 }
                 let provenance = stored.provenance.clone();

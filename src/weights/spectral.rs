@@ -212,7 +212,9 @@ impl SpectralWeight {
             let stored = (0..3).filter(|i| numbered.pp(i).has("_u")).max();
             match stored.map_or(0, |last| last + 1) {
                 0 => return Ok(None),
-                n => (0..block_count(&p.key(""), n)).map(|i| numbered.pp(i)).collect(),
+                n => (0..block_count(&p.key(""), n))
+                    .map(|i| numbered.pp(i))
+                    .collect(),
             }
         };
         let count = places.len() as i64;

@@ -183,7 +183,12 @@ impl Trainable {
             shape: tensor.size(),
         }));
         // Wider kinds first, so that every value is aligned.
-        declared.sort_by_key(|d| (std::cmp::Reverse(d.kind.elt_size_in_bytes()), d.name.clone()));
+        declared.sort_by_key(|d| {
+            (
+                std::cmp::Reverse(d.kind.elt_size_in_bytes()),
+                d.name.clone(),
+            )
+        });
         let mut writer = Writer::create(&path, &declared, &HashMap::new())?;
         for one in &declared {
             match trained.get(&one.name) {

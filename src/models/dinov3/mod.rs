@@ -203,7 +203,10 @@ impl Backbone for DinoV3 {
         let angles = self.rope.at(grid);
         let turn = |t: Tensor| rope::rotate(&t, &angles);
         let patches = self.patch_embed.forward(&self.normalise.forward(x));
-        let prefix = self.prefix.value().expand([patches.size()[0], -1, -1], false);
+        let prefix = self
+            .prefix
+            .value()
+            .expand([patches.size()[0], -1, -1], false);
         let split = TokenSplit {
             prefix: self.info.prefix_tokens,
             grid,

@@ -89,8 +89,7 @@ impl Model {
         root.skip("summary_idxs");
 
         // Heads stay in fp32 whatever the backbone's precision (upstream casts the backbone only).
-        let head_store =
-            ParamStore::new(checkpoint, options.device, Kind::Float).trained(registry);
+        let head_store = ParamStore::new(checkpoint, options.device, Kind::Float).trained(registry);
         let heads = head_store.root().pp("adaptors");
         let eps = options.attention_head_eps.unwrap_or(ATTENTION_HEAD_EPS);
         let adaptors = adaptors(checkpoint, Args::of(&checkpoint.config))?

@@ -157,8 +157,7 @@ impl RadioVit {
         root.skip("summary_idxs");
 
         // Heads stay in fp32 whatever the backbone's precision (upstream casts the backbone only).
-        let head_store =
-            ParamStore::new(checkpoint, options.device, Kind::Float).trained(registry);
+        let head_store = ParamStore::new(checkpoint, options.device, Kind::Float).trained(registry);
         let adaptors = config
             .adaptors
             .iter()

@@ -34,7 +34,9 @@ impl Attention {
             let stored = p.shape(name).and_then(|shape| shape.first().copied());
             let rows = stored.unwrap_or(2 * side - 1);
             let table = p.get(name, &[rows, width / config.heads])?;
-            Ok(Derived::new(p, move || relative_positions(&table, side, side)))
+            Ok(Derived::new(p, move || {
+                relative_positions(&table, side, side)
+            }))
         };
         Ok(Attention {
             qkv: Linear::new(p.pp("qkv"), width, 3 * width, true)?,

@@ -98,8 +98,8 @@ impl Sam {
         let checkpoint = layout.apply(file)?;
         let config = Config::read(&checkpoint)?;
         let registry = options.registry();
-        let store = ParamStore::new(&checkpoint, options.device, options.kind)
-            .trained(registry.as_ref());
+        let store =
+            ParamStore::new(&checkpoint, options.device, options.kind).trained(registry.as_ref());
         let encoder = Encoder::new(&store.root(), &config)
             .and_then(|encoder| store.finish(is_decoder).map(|()| encoder))
             .map_err(|e| layout.explain(e))?;
