@@ -4,6 +4,7 @@
 mod augment;
 mod decode;
 mod loader;
+mod placement;
 mod resize;
 mod transform;
 
