@@ -97,8 +97,8 @@ impl Prepare for Images {
             .read(index)
             .map_err(|e| Unusable::Unreadable(e.to_string()))?;
         let needed = |height, width| self.transform.reads(height, width);
-        let part = decode::decode_part(&bytes, &self.limits, needed)
-            .map_err(Unusable::Unreadable)?;
+        let part =
+            decode::decode_part(&bytes, &self.limits, needed).map_err(Unusable::Unreadable)?;
         let placement = self
             .transform
             .placement(part.height, part.width)

@@ -82,14 +82,8 @@ fn crops_are_judged_as_mmseg_judges_them() {
 #[test]
 fn sizes_keep_the_ratio_as_mmcv_rounds() {
     // mmcv.rescale_size((640, 427), (2048, 512)): 512 / 427 * 640 = 767.4.
-    assert_eq!(
-        resize::keep_ratio(427, 640, (2048, 512)),
-        Ok((512, 767))
-    );
-    assert_eq!(
-        resize::keep_ratio(100, 1000, (2048, 512)),
-        Ok((205, 2048))
-    );
+    assert_eq!(resize::keep_ratio(427, 640, (2048, 512)), Ok((512, 767)));
+    assert_eq!(resize::keep_ratio(100, 1000, (2048, 512)), Ok((205, 2048)));
 }
 
 #[test]

@@ -317,7 +317,10 @@ fn padding_has_the_colour_that_the_model_asks_for() {
     let batch = batch.expect("a batch").expect("it decodes");
     // 31x23 fits as 20x15, in the middle.
     let shown = batch.placements[0].shown;
-    assert_eq!((shown.x, shown.y, shown.width, shown.height), (0, 2, 20, 15));
+    assert_eq!(
+        (shown.x, shown.y, shown.width, shown.height),
+        (0, 2, 20, 15)
+    );
     for (channel, mean) in (0..).zip(mean) {
         let plane = |batch: &Batch| batch.pixels.select(1, channel);
         let (with, without) = (plane(&batch), plane(&black));

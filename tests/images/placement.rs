@@ -29,7 +29,9 @@ fn placements_worked_by_hand() {
     assert_eq!(sam.point_in_result([10.0, 0.0]), [16.0, 0.0]);
 
     // torchvision's Resize(256), CenterCrop(224) of 500x375: 341x256, cut at 58 (58.5 to even), 16.
-    let crop = Transform::crop(256, 224).placement(375, 500).expect("it fits");
+    let crop = Transform::crop(256, 224)
+        .placement(375, 500)
+        .expect("it fits");
     assert_eq!((crop.resized, crop.size), ((256, 341), (224, 224)));
     assert_eq!(crop.inset, (-58.0, -16.0));
     assert_eq!(crop.point_in_result([250.0, 187.5]), [112.5, 112.0]);
@@ -126,7 +128,11 @@ fn pixels_and_labels_are_where_the_placement_says() {
             };
             assert_eq!(placed.labels[at], label, "{transform:?} at {column}, {row}");
             let colour = result.row(row)[column * 3];
-            assert_eq!(colour == 255, at_image && in_box, "{transform:?} at {column}, {row}");
+            assert_eq!(
+                colour == 255,
+                at_image && in_box,
+                "{transform:?} at {column}, {row}"
+            );
         }
     }
 }

@@ -45,11 +45,7 @@ impl Limits {
     }
 
     /// An error where resizing an image of `from` (height, width) to `to` exceeds the limit.
-    pub fn check_resized(
-        &self,
-        from: (usize, usize),
-        to: (usize, usize),
-    ) -> Result<(), String> {
+    pub fn check_resized(&self, from: (usize, usize), to: (usize, usize)) -> Result<(), String> {
         if to.0 as u128 * to.1 as u128 <= u128::from(self.max_pixels) {
             return Ok(());
         }

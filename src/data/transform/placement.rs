@@ -46,17 +46,17 @@ impl Placement {
         let seen = |start: i64, window: usize, length: usize| {
             let first = start.saturating_neg().clamp(0, window as i64);
             let end = (length as i64).saturating_sub(start);
-            (first as usize, (end.clamp(first, window as i64) - first) as usize)
+            (
+                first as usize,
+                (end.clamp(first, window as i64) - first) as usize,
+            )
         };
         let (x, width) = seen(left, size.1, resized.1);
         let (y, height) = seen(top, size.0, resized.0);
         Placement {
             original,
             resized,
-            scale: (
-                ratio(resized.1, original.1),
-                ratio(resized.0, original.0),
-            ),
+            scale: (ratio(resized.1, original.1), ratio(resized.0, original.0)),
             inset: (-left as f64, -top as f64),
             size,
             shown: Region {

@@ -37,7 +37,10 @@ pub fn train<'a>(
             Some(Err(stop)) => return course.stop(stop),
             None => return course.stop(Error::model("the train images ended too early")),
         };
-        let labels = upload(batches::label_tensor(&batch.annotations)?, run.runtime.device)?;
+        let labels = upload(
+            batches::label_tensor(&batch.annotations)?,
+            run.runtime.device,
+        )?;
         let loaded = Instant::now();
         let map = features.map(&batch.pixels)?;
         spent.data += (loaded - started).as_secs_f64();
