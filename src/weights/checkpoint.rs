@@ -1,10 +1,11 @@
 //! What a `--weights` path (or a zoo entry without weights) gives: tensors and a config.
 
-use super::{StateDict, open};
+use super::{Description, StateDict, open};
 use crate::Result;
 use crate::hash::remembered;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Where the values come from.
 #[derive(Clone)]
@@ -24,10 +25,17 @@ pub struct Checkpoint {
     pub path: PathBuf,
     /// Every file read, for the SHA-256 in the record. Empty for random weights.
     pub files: Vec<PathBuf>,
-    /// `config.json`, `open_clip_config.json`, args JSON or the pickled `args`, verbatim; `Null`
-    /// where there is none.
+    /// What describes the model, verbatim; `Null` where nothing does. As opened: the first of
+    /// `descriptions`.
     pub config: Value,
+    /// Everything that may describe the model: pickled `args` and their like, then
+    /// `config.json`, `open_clip_config.json` and their like beside the file.
+    pub descriptions: Vec<Description>,
     pub source: Source,
+    /// The keys of the file that led to the tensors of `source`, with dots (`state_dict.`).
+    pub within: String,
+    /// The other tensors of the file (another set, an optimiser's state), by their whole path.
+    pub rest: Arc<StateDict>,
     /// Whether the tensors are a checkpoint's moving average (`state_dict_ema`), for which
     /// spectral reparametrisation is off (spec/radio.md §2.11).
     pub ema: bool,
@@ -60,7 +68,10 @@ impl Checkpoint {
             path: PathBuf::from(format!("random:{seed}")),
             files: Vec::new(),
             config,
+            descriptions: Vec::new(),
             source: Source::Random(seed),
+            within: String::new(),
+            rest: Arc::default(),
             ema: false,
         }
     }

@@ -57,6 +57,12 @@ impl Mapping {
     }
 }
 
+/// Why a tensor is not read.
+struct Opaque {
+    path: PathBuf,
+    reason: String,
+}
+
 type Compute = dyn Fn() -> Result<Tensor> + Send + Sync;
 
 #[derive(Clone)]
@@ -67,6 +73,8 @@ enum Place {
         strides: Vec<i64>,
     },
     Computed(Arc<Compute>),
+    /// Values of a type that is not read here.
+    Opaque(Arc<Opaque>),
 }
 
 /// Shape and type of a tensor, and how to get its values.
@@ -141,10 +149,32 @@ impl LazyTensor {
         }
     }
 
+    /// A tensor `name` of the file `path` that is `what` ("of type float8"), which is not read
+    /// here: an error for whoever reads it, of no matter to anybody else.
+    pub fn opaque(path: &Path, name: &str, what: &str, shape: Vec<i64>) -> Self {
+        let reason = format!(
+            "tensor `{name}` is {what}, which is not read here; save it as a plain tensor of float32, float16 or bfloat16"
+        );
+        LazyTensor {
+            shape,
+            kind: Kind::Float,
+            place: Place::Opaque(Arc::new(Opaque {
+                path: path.to_path_buf(),
+                reason,
+            })),
+        }
+    }
+
+    /// Whether reading it can only fail ([`LazyTensor::opaque`]).
+    pub fn is_opaque(&self) -> bool {
+        matches!(self.place, Place::Opaque(_))
+    }
+
     /// Reads the values into memory of their own, on `device` and as `kind`.
     pub fn read(&self, device: Device, kind: Kind) -> Result<Tensor> {
         match &self.place {
             Place::Computed(compute) => Ok(compute()?.f_to_device(device)?.f_to_kind(kind)?),
+            Place::Opaque(opaque) => Err(Error::file(&opaque.path, &opaque.reason)),
             Place::Mapped {
                 map,
                 offset,

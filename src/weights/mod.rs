@@ -2,6 +2,8 @@
 //! inside them), read into a network through [`Params`], strictly.
 
 pub mod checkpoint;
+pub mod description;
+mod element;
 mod folder;
 mod format;
 pub mod hub;
@@ -14,6 +16,8 @@ mod pytorch;
 pub mod safetensors;
 
 pub use checkpoint::{Checkpoint, Source};
+pub use description::Description;
+pub use element::Element;
 pub use layout::{Layout, OUTSIDE, Place, Table};
 pub use lazy::{LazyTensor, Mapping};
 pub use params::{ParamStore, Params};
