@@ -6,7 +6,6 @@ pub mod description;
 mod element;
 mod folder;
 mod format;
-pub mod hub;
 pub mod layout;
 pub mod lazy;
 mod open;
