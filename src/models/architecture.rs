@@ -1,8 +1,10 @@
 //! The list of architectures: how a checkpoint finds the code that runs it.
 
 use super::backbone::Backbone;
+use super::recognise;
+use crate::Result;
 use crate::weights::Checkpoint;
-use crate::{Error, Result};
+use serde_json::Value;
 use tch::{Device, Kind};
 
 /// E-RADIO's attention window.
@@ -63,6 +65,15 @@ pub trait Architecture: Sync {
     /// Whether `checkpoint` holds such a network: by its config or args, else by its keys.
     fn recognises(&self, checkpoint: &Checkpoint) -> bool;
 
+    /// Whether `config` is in this architecture's own words: what lies beside weights, or inside
+    /// them, may as well be a trainer's settings or of another model.
+    fn describes(&self, config: &Value) -> bool;
+
+    /// Names of tensors by which files of this architecture are known, for messages.
+    fn landmarks(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Builds the network; strict about tensors. With [`crate::weights::Source::Random`], sizes
     /// come from `checkpoint.config` alone.
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>>;
@@ -85,22 +96,5 @@ pub static ARCHITECTURES: &[&dyn Architecture] = &[
 
 /// Builds whatever network `checkpoint` holds.
 pub fn build(checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
-    let architecture = ARCHITECTURES
-        .iter()
-        .find(|a| a.recognises(checkpoint))
-        .ok_or_else(|| {
-            let known: Vec<_> = ARCHITECTURES.iter().map(|a| a.name()).collect();
-            Error::file(
-                &checkpoint.path,
-                format!(
-                    "neither the config nor the tensor names are of an architecture known here ({}); \
-                     bare tensors need their config.json or args JSON beside them",
-                    known.join(", ")
-                ),
-            )
-        })?;
-    crate::runtime::guard(|| {
-        let _no_grad = tch::no_grad_guard();
-        architecture.build(checkpoint, options)
-    })
+    recognise::find(checkpoint)?.build(options)
 }

@@ -42,6 +42,23 @@ impl Architecture for InternVitArchitecture {
         }
     }
 
+    fn describes(&self, config: &Value) -> bool {
+        let intern = |value: &Value| {
+            value
+                .as_str()
+                .is_some_and(|name| name.starts_with("intern"))
+        };
+        intern(&config["model_type"]) || intern(&config["vision_config"]["model_type"])
+    }
+
+    fn landmarks(&self) -> &'static [&'static str] {
+        &[
+            "embeddings.class_embedding",
+            "encoder.layers.0.attn.qkv.weight",
+            "encoder.layers.0.ls1",
+        ]
+    }
+
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
         let layout = find(checkpoint).unwrap_or_else(|| Layout::new("", &[]));
         let checkpoint = layout.apply(checkpoint)?;

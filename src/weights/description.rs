@@ -31,6 +31,12 @@ impl Description {
                 if found.len() >= MAX_OBJECTS {
                     return found;
                 }
+                // timm's `model_args` change what the architecture's name stands for.
+                if let Some(own) = fields.get("model_args").and_then(Value::as_object) {
+                    let mut whole = fields.clone();
+                    whole.extend(own.clone());
+                    found.push(Value::Object(whole));
+                }
                 found.push(object.clone());
                 // A model's JSON inside open_clip itself lacks the wrapper of its files.
                 if fields.get("vision_cfg").is_some_and(Value::is_object) {
@@ -45,13 +51,19 @@ impl Description {
 
     /// What it says it is, for messages.
     pub fn subject(&self) -> String {
-        let said = ["model_type", "architecture", "arch", "model", "architectures"]
-            .iter()
-            .find_map(|key| match &self.value[*key] {
-                Value::String(name) => Some(format!("{key} `{name}`")),
-                Value::Array(names) => Some(format!("{key} `{}`", names.first()?.as_str()?)),
-                _ => None,
-            });
+        let said = [
+            "model_type",
+            "architecture",
+            "arch",
+            "model",
+            "architectures",
+        ]
+        .iter()
+        .find_map(|key| match &self.value[*key] {
+            Value::String(name) => Some(format!("{key} `{name}`")),
+            Value::Array(names) => Some(format!("{key} `{}`", names.first()?.as_str()?)),
+            _ => None,
+        });
         match said {
             Some(said) => format!("{} ({said})", self.place),
             None => self.place.clone(),

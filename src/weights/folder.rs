@@ -110,14 +110,15 @@ fn all_shards(folder: &Path, files: &[PathBuf]) -> Result<Pick> {
 }
 
 /// `model-00002-of-00003.safetensors`.
-pub(super) struct Shard {
+pub struct Shard {
     model: String,
+    /// From 1.
     pub number: usize,
     pub of: usize,
 }
 
 /// A shard by its file's name.
-pub(super) fn shard(path: &Path) -> Option<Shard> {
+pub fn shard(path: &Path) -> Option<Shard> {
     let stem = stem(path)?;
     let (rest, of) = stem.rsplit_once("-of-")?;
     let (model, number) = rest.rsplit_once('-')?;

@@ -3,6 +3,7 @@
 
 pub mod checkpoint;
 pub mod description;
+pub mod diagnose;
 mod element;
 mod folder;
 mod format;
@@ -13,10 +14,12 @@ pub mod params;
 pub mod pickle;
 mod pytorch;
 pub mod safetensors;
+pub mod sets;
 
 pub use checkpoint::{Checkpoint, Source};
 pub use description::Description;
 pub use element::Element;
+pub use folder::{Shard, shard};
 pub use layout::{Layout, OUTSIDE, Place, Table};
 pub use lazy::{LazyTensor, Mapping};
 pub use params::{ParamStore, Params};

@@ -6,7 +6,7 @@ use super::format::{self, Format};
 use super::lazy::Mapping;
 use super::{Description, StateDict, pytorch, safetensors};
 use crate::{Error, Result};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -53,6 +53,9 @@ fn empty(files: Vec<PathBuf>) -> Checkpoint {
         source: Source::TorchScript,
         within: String::new(),
         rest: Arc::default(),
+        prefix: String::new(),
+        names: Arc::default(),
+        notes: Map::new(),
         ema: false,
     }
 }

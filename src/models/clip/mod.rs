@@ -45,6 +45,18 @@ fn is_transformers(config: &Value) -> bool {
     )
 }
 
+/// The vision tower's own part of a larger config, timm's files, and CLIPs of other makers that
+/// share transformers' class (MetaCLIP 2, Chinese CLIP).
+fn is_other(config: &Value) -> bool {
+    let clip = |value: &Value| {
+        let name = value.as_str().unwrap_or_default();
+        name.contains("clip") && !name.contains("siglip") && !name.contains("blip")
+    };
+    clip(&config["model_type"])
+        || clip(&config["vision_config"]["model_type"])
+        || clip(&config["architecture"])
+}
+
 impl Architecture for ClipArchitecture {
     fn name(&self) -> &'static str {
         "clip"
@@ -56,6 +68,21 @@ impl Architecture for ClipArchitecture {
             Some(_) => layouts::find(checkpoint).is_some(),
             None => is_open_clip(config) || is_transformers(config),
         }
+    }
+
+    fn describes(&self, config: &Value) -> bool {
+        is_open_clip(config) || is_transformers(config) || is_other(config)
+    }
+
+    fn landmarks(&self) -> &'static [&'static str] {
+        &[
+            "visual.class_embedding",
+            "visual.conv1.weight",
+            "visual.transformer.resblocks.0.attn.in_proj_weight",
+            "vision_model.embeddings.class_embedding",
+            "vision_model.pre_layrnorm.weight",
+            "norm_pre.weight",
+        ]
     }
 
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
@@ -114,7 +141,10 @@ impl Clip {
             tokens_before_norm: options.tokens_before_norm,
             info: info(config, options),
         };
-        store.finish(is_beside_image_tower)?;
+        let classifier = config.embed_dim.is_none();
+        store.finish(|key| {
+            is_beside_image_tower(key) || (classifier && matches!(key, "head.weight" | "head.bias"))
+        })?;
         model.info.parameters = store.parameters();
         Ok(model)
     }

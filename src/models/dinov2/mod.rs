@@ -20,7 +20,7 @@ use crate::weights::{Checkpoint, OUTSIDE, ParamStore, Params};
 use config::Config;
 use indexmap::IndexMap;
 use layouts::Origin;
-use serde_json::Map;
+use serde_json::{Map, Value};
 use tch::Tensor;
 
 pub struct DinoV2Architecture;
@@ -35,6 +35,21 @@ impl Architecture for DinoV2Architecture {
             Some(_) => layouts::find(checkpoint).is_some(),
             None => layouts::by_config(&checkpoint.config).is_some(),
         }
+    }
+
+    fn describes(&self, config: &Value) -> bool {
+        layouts::describes(config)
+    }
+
+    fn landmarks(&self) -> &'static [&'static str] {
+        &[
+            "cls_token",
+            "pos_embed",
+            "blocks.0.ls1.gamma",
+            "blocks.0.attn.qkv.weight",
+            "embeddings.cls_token",
+            "encoder.layer.0.layer_scale1.lambda1",
+        ]
     }
 
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
@@ -87,8 +102,12 @@ impl DinoV2 {
             norm: LayerNorm::new(p.pp("norm"), width, config.block.eps)?,
             info: info(config),
         };
-        // Beside the prefix lie classifiers and the heads of training.
-        store.finish(|key| key.starts_with(OUTSIDE))?;
+        // Beside the prefix lies transformers' classifier; timm's stands behind the network.
+        store.finish(|key| {
+            key.strip_prefix(OUTSIDE)
+                .is_some_and(|key| key.starts_with("classifier."))
+                || matches!(key, "head.weight" | "head.bias")
+        })?;
         model.info.parameters = store.parameters();
         Ok(model)
     }

@@ -13,7 +13,7 @@ use crate::models::radio::keys::Keys;
 use crate::models::radio::normalizer::FeatureNormalizer;
 use crate::weights::{Checkpoint, ParamStore, Params};
 use crate::{Error, Result};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use tch::{Device, Kind};
 
 /// Side of the released model's preferred resolution (upstream's RESOURCE_MAP).
@@ -35,6 +35,17 @@ impl Architecture for ERadio {
             Some(_) => config::layout(checkpoint).is_some(),
             None => Config::find(&checkpoint.config).is_some(),
         }
+    }
+
+    fn describes(&self, config: &Value) -> bool {
+        Config::find(config).is_some() || Args::of(config).model().is_some()
+    }
+
+    fn landmarks(&self) -> &'static [&'static str] {
+        &[
+            "base_model.patch_embed.conv_down.0.conv.weight",
+            "patch_embed.conv_down.0.conv.weight",
+        ]
     }
 
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {

@@ -43,6 +43,20 @@ impl Architecture for RadioArchitecture {
         }
     }
 
+    fn describes(&self, config: &Value) -> bool {
+        let args = Args::of(config);
+        args.model().is_some() || args.cpe_max_size().is_some() || config["model_type"] == "radio"
+    }
+
+    fn landmarks(&self) -> &'static [&'static str] {
+        &[
+            "base_model.patch_generator.embedder.weight",
+            "radio_model.model.patch_generator.embedder.weight",
+            "model.patch_generator.embedder.weight",
+            "embeddings.cls_register_token",
+        ]
+    }
+
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
         Ok(Box::new(RadioVit::load(checkpoint, options)?))
     }

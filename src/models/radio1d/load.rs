@@ -12,7 +12,7 @@ use crate::models::radio::{adaptors_in, fold, keys, load, precision};
 use crate::models::{Backbone, BackboneInfo};
 use crate::weights::{Checkpoint, ParamStore, Source};
 use crate::{Error, Result};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use tch::{Kind, Tensor};
 
 /// What no other RADIO has (spec/radio1d.md §4).
@@ -30,12 +30,18 @@ impl Architecture for Radio1dArchitecture {
 
     fn recognises(&self, checkpoint: &Checkpoint) -> bool {
         match &checkpoint.source {
-            Source::File(tensors) => tensors.keys().any(|key| key.ends_with(MARK)),
+            Source::File(tensors) => {
+                keys::detect(checkpoint).is_some() && tensors.keys().any(|key| key.ends_with(MARK))
+            }
             Source::TorchScript => false,
             Source::Random(_) => Args::of(&checkpoint.config)
                 .model()
                 .is_some_and(|name| name.starts_with("radio1d_")),
         }
+    }
+
+    fn describes(&self, config: &Value) -> bool {
+        Args::of(config).model().is_some()
     }
 
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {

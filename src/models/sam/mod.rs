@@ -35,13 +35,25 @@ const TRANSFORMERS: Table = &[
     ("neck.3", Named("neck.layer_norm2")),
 ];
 
+const TIMM: Table = &[
+    ("blocks.*.mlp.lin1", Named("blocks.*.mlp.fc1")),
+    ("blocks.*.mlp.lin2", Named("blocks.*.mlp.fc2")),
+];
+
+/// The encoder in a whole SAM, or saved alone.
 fn find(checkpoint: &Checkpoint) -> Option<Layout> {
-    if checkpoint.has("image_encoder.patch_embed.proj.weight") {
-        return Some(Layout::new("image_encoder.", &[]));
+    let has = |prefix: &str, name: &str| checkpoint.has(&format!("{prefix}{name}"));
+    let whole = ["image_encoder.", ""].into_iter().find(|prefix| {
+        has(prefix, "patch_embed.proj.weight") && has(prefix, "blocks.0.attn.rel_pos_h")
+    });
+    if let Some(prefix) = whole {
+        let timm = has(prefix, "blocks.0.mlp.fc1.weight");
+        return Some(Layout::new(prefix, if timm { TIMM } else { &[] }));
     }
-    checkpoint
-        .has("vision_encoder.patch_embed.projection.weight")
-        .then(|| Layout::new("vision_encoder.", TRANSFORMERS))
+    let prefix = ["vision_encoder.", ""].into_iter().find(|prefix| {
+        has(prefix, "patch_embed.projection.weight") && has(prefix, "layers.0.attn.rel_pos_h")
+    })?;
+    Some(Layout::new(prefix, TRANSFORMERS))
 }
 
 /// The rest of SAM: prompts and masks.
@@ -74,6 +86,24 @@ impl Architecture for SamArchitecture {
                     || config["global_attn_indexes"].is_array()
             }
         }
+    }
+
+    fn describes(&self, config: &Value) -> bool {
+        let sam = |value: &Value| value.as_str().is_some_and(|name| name.starts_with("sam"));
+        sam(&config["model_type"])
+            || sam(&config["vision_config"]["model_type"])
+            || sam(&config["architecture"])
+            || config["global_attn_indexes"].is_array()
+    }
+
+    fn landmarks(&self) -> &'static [&'static str] {
+        &[
+            "image_encoder.patch_embed.proj.weight",
+            "image_encoder.blocks.0.attn.rel_pos_h",
+            "vision_encoder.patch_embed.projection.weight",
+            "vision_encoder.layers.0.attn.rel_pos_h",
+            "neck.0.weight",
+        ]
     }
 
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {

@@ -43,11 +43,7 @@ fn holds(pickle: &Pickle, root: Id, wanted: impl Fn(Id) -> bool) -> bool {
 }
 
 /// Shows every tensor and opaque object under `root` to `visit`, until that says to stop.
-fn walk(
-    pickle: &Pickle,
-    root: Id,
-    visit: &mut dyn FnMut(&str, Id) -> bool,
-) -> Result<(), String> {
+fn walk(pickle: &Pickle, root: Id, visit: &mut dyn FnMut(&str, Id) -> bool) -> Result<(), String> {
     let (mut visits, mut written) = (0, 0);
     // (dict, its prefix, the next pair)
     let mut stack = vec![(root, String::new(), 0)];

@@ -60,9 +60,15 @@ pub(super) fn select(
     let rest: StateDict = rest
         .into_iter()
         .filter(|(name, _)| !name.starts_with(&path))
-        .filter_map(|(name, id)| Some((name.clone(), value(map, pickle, id, &name, storages).ok()?)))
+        .filter_map(|(name, id)| {
+            Some((name.clone(), value(map, pickle, id, &name, storages).ok()?))
+        })
         .collect();
-    if tensors.values().chain(rest.values()).all(LazyTensor::is_opaque) {
+    if tensors
+        .values()
+        .chain(rest.values())
+        .all(LazyTensor::is_opaque)
+    {
         let opaque = tensors.values().next().and_then(|t| t.read_stored().err());
         return Err(opaque.unwrap_or_else(|| fail(no_weights(pickle))));
     }
@@ -80,7 +86,8 @@ fn main(pickle: &Pickle) -> Result<(Id, String), String> {
     for _ in 0..MAX_WRAPPERS {
         let inner = WRAPPERS.iter().find_map(|&wrapper| {
             let id = pickle.get(dict, wrapper)?;
-            let holds = matches!(pickle.node(id), Node::Dict(_)) && flatten::holds_tensors(pickle, id);
+            let holds =
+                matches!(pickle.node(id), Node::Dict(_)) && flatten::holds_tensors(pickle, id);
             holds.then_some((wrapper, id))
         });
         let Some((wrapper, id)) = inner else {
@@ -91,7 +98,9 @@ fn main(pickle: &Pickle) -> Result<(Id, String), String> {
         path.push('.');
     }
     match pickle.node(dict) {
-        Node::Dict(_) | Node::Namespace(_) if flatten::holds_values(pickle, dict) => Ok((dict, path)),
+        Node::Dict(_) | Node::Namespace(_) if flatten::holds_values(pickle, dict) => {
+            Ok((dict, path))
+        }
         _ => Err(no_weights(pickle)),
     }
 }
@@ -148,7 +157,12 @@ fn value(
             &format!("a Python object of `{class}`"),
             Vec::new(),
         )),
-        Node::OpaqueTensor(what) => Ok(LazyTensor::opaque(map.path(), name, &format!("made by `{what}`"), Vec::new())),
+        Node::OpaqueTensor(what) => Ok(LazyTensor::opaque(
+            map.path(),
+            name,
+            &format!("made by `{what}`"),
+            Vec::new(),
+        )),
         _ => Err("is no tensor".into()),
     }
 }
@@ -163,7 +177,12 @@ fn place(
     let storage = &tensor.storage;
     let (Some(kind), Some(width)) = (tensor.element.kind, storage.element.bytes) else {
         let what = format!("of type `{}`", tensor.element.name);
-        return Ok(LazyTensor::opaque(map.path(), name, &what, tensor.shape.clone()));
+        return Ok(LazyTensor::opaque(
+            map.path(),
+            name,
+            &what,
+            tensor.shape.clone(),
+        ));
     };
     let range = storages.locate(storage)?;
     let bytes = |elements: usize, size: usize| elements.checked_mul(size);
