@@ -8,7 +8,7 @@
 
 use super::facts::{check_heads, float, int, known};
 use super::layers::{Activation, LayerNorm, Linear, Mlp, attention};
-use super::normalise::{self, Normalise};
+use super::normalise::{self, Constants, Normalise};
 use super::positions::{Keep, Positions, Resample, isqrt};
 use super::vit::{self, PatchEmbed, TokenSplit};
 use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features, Request};
@@ -267,12 +267,9 @@ impl InternVit {
         let rows = 1 + config.side * config.side;
         let table = p.get_f32("position_embedding", &[1, rows, width])?;
         let (rule, keep) = (Resample::Plain, Keep::SameGrid);
+        let constants = Constants::of(checkpoint, options, normalise::IMAGENET)?;
         let mut model = InternVit {
-            normalise: Normalise::new(
-                normalise::mean_std(checkpoint, normalise::IMAGENET),
-                options.device,
-                options.kind,
-            ),
+            normalise: Normalise::new(constants.mean_std, options.device, options.kind),
             patch_embed: PatchEmbed::new(&p.pp("patch_embedding"), patch, width, true)?,
             class_embedding: p.get("class_embedding", &[1, 1, width])?,
             position_embedding: Positions::new(&table, 1, rule, keep, options.kind)?,
@@ -284,6 +281,7 @@ impl InternVit {
         // InternVL's own files hold the language model and the projector beside the prefix.
         store.finish(|key| key.starts_with(crate::weights::OUTSIDE))?;
         model.info.parameters = store.parameters();
+        constants.note(&mut model.info.settings);
         Ok(model)
     }
 }

@@ -129,14 +129,16 @@ pub fn shard(path: &Path) -> Option<Shard> {
     })
 }
 
+/// What a distributed checkpoint is and how one file is made of it.
+pub(super) const DISTRIBUTED: &str = "is a distributed checkpoint (DCP), of which every rank wrote a part; make one file of it with \
+     `python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER FILE.pth` \
+     (torch.distributed.checkpoint.format_utils.dcp_to_torch_save)";
+
 /// Why a folder holds no weights, by the names that are in it.
 fn nothing(names: &[String]) -> String {
     let ends = |ending: &str| names.iter().any(|name| name.ends_with(ending));
     if ends(".distcp") {
-        return "is a distributed checkpoint (DCP), of which every rank wrote a part; make one file of it \
-                with `python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER FILE.pth` \
-                (torch.distributed.checkpoint.format_utils.dcp_to_torch_save)"
-            .into();
+        return DISTRIBUTED.into();
     }
     if names.iter().any(|name| name == "zero_to_fp32.py") {
         return "is a checkpoint of DeepSpeed; make one file of it with its own \

@@ -14,6 +14,9 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint> {
     if !path.exists() {
         return Err(Error::file(path, "there is no such file or folder"));
     }
+    if path.extension().is_some_and(|ending| ending == "distcp") {
+        return Err(Error::file(path, folder::DISTRIBUTED));
+    }
     let pick = match path.is_dir() {
         true => folder::pick(path)?,
         false if folder::is_index(path) => Pick::Index(path.to_path_buf()),

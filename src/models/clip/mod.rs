@@ -14,7 +14,7 @@ pub use config::activation_of_tag;
 pub use layouts::{TRANSFORMERS, is_beside_image_tower};
 
 use super::layers::{LayerNorm, Linear};
-use super::normalise::{self, Normalise};
+use super::normalise::{self, Constants, Normalise};
 use super::positions::Positions;
 use super::vit::{self, Block, PatchEmbed, TokenSplit};
 use super::{
@@ -121,12 +121,9 @@ impl Clip {
         let p = store.root();
         let (width, eps) = (config.block.width, config.block.eps);
         let table = p.get_f32("pos_embed", &[1, 1 + config.side * config.side, width])?;
+        let constants = Constants::of(checkpoint, options, normalise::CLIP)?;
         let mut model = Clip {
-            normalise: Normalise::new(
-                normalise::mean_std(checkpoint, normalise::CLIP),
-                options.device,
-                options.kind,
-            ),
+            normalise: Normalise::new(constants.mean_std, options.device, options.kind),
             patch_embed: PatchEmbed::new(&p.pp("patch_embed.proj"), config.patch, width, false)?,
             cls_token: p.get("cls_token", &[1, 1, width])?,
             pos_embed: Positions::new(&table, 1, config.rule, config.keep, options.kind)?,
@@ -146,6 +143,7 @@ impl Clip {
             is_beside_image_tower(key) || (classifier && matches!(key, "head.weight" | "head.bias"))
         })?;
         model.info.parameters = store.parameters();
+        constants.note(&mut model.info.settings);
         Ok(model)
     }
 }

@@ -11,7 +11,7 @@ mod config;
 mod layouts;
 
 use super::layers::LayerNorm;
-use super::normalise::{self, Normalise};
+use super::normalise::{self, Constants, Normalise};
 use super::positions::{Keep, Positions};
 use super::vit::{self, Block, PatchEmbed, TokenSplit};
 use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features, Request};
@@ -86,12 +86,9 @@ impl DinoV2 {
             // Only training uses it; read so that the parameters add up to upstream's count.
             drop(p.get("mask_token", &[1, width])?);
         }
+        let constants = Constants::of(checkpoint, options, normalise::IMAGENET)?;
         let mut model = DinoV2 {
-            normalise: Normalise::new(
-                normalise::mean_std(checkpoint, normalise::IMAGENET),
-                options.device,
-                options.kind,
-            ),
+            normalise: Normalise::new(constants.mean_std, options.device, options.kind),
             patch_embed: PatchEmbed::new(&p.pp("patch_embed.proj"), config.patch, width, true)?,
             cls_token: p.get("cls_token", &[1, 1, width])?,
             register_tokens: (config.registers > 0)
@@ -109,6 +106,7 @@ impl DinoV2 {
                 || matches!(key, "head.weight" | "head.bias")
         })?;
         model.info.parameters = store.parameters();
+        constants.note(&mut model.info.settings);
         Ok(model)
     }
 }

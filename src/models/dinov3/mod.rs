@@ -12,7 +12,7 @@ mod rope;
 pub use rope::Rope;
 
 use super::layers::LayerNorm;
-use super::normalise::{self, Normalise};
+use super::normalise::{self, Constants, Normalise};
 use super::vit::{self, Block, BlockConfig, PatchEmbed, TokenSplit};
 use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features, Request};
 use crate::Result;
@@ -92,12 +92,9 @@ impl DinoV3 {
             n => Tensor::cat(&[cls_token, p.get("storage_tokens", &[1, n, width])?], 1),
         };
         let rope = rope(&p, config)?;
+        let constants = Constants::of(checkpoint, options, normalise::IMAGENET)?;
         let mut model = DinoV3 {
-            normalise: Normalise::new(
-                normalise::mean_std(checkpoint, normalise::IMAGENET),
-                options.device,
-                options.kind,
-            ),
+            normalise: Normalise::new(constants.mean_std, options.device, options.kind),
             patch_embed: PatchEmbed::new(&p.pp("patch_embed.proj"), config.patch, width, true)?,
             prefix,
             rope,
@@ -110,6 +107,7 @@ impl DinoV3 {
             key.starts_with("local_cls_norm.") || matches!(key, "head.weight" | "head.bias")
         })?;
         model.info.parameters = store.parameters();
+        constants.note(&mut model.info.settings);
         Ok(model)
     }
 }

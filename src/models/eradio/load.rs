@@ -4,17 +4,17 @@ use super::config::{self, Config};
 use super::{Model, Network};
 use crate::models::architecture::{Architecture, BuildOptions, Window};
 use crate::models::backbone::{Backbone, BackboneInfo};
-use crate::models::normalise::{self, Normalise};
+use crate::models::normalise::{Constants, Normalise};
 use crate::models::radio::adaptor::Adaptor;
 use crate::models::radio::args::Args;
 use crate::models::radio::config::adaptors;
-use crate::models::radio::fold;
 use crate::models::radio::keys::Keys;
 use crate::models::radio::normalizer::FeatureNormalizer;
+use crate::models::radio::{fold, load as radio};
 use crate::weights::{Checkpoint, ParamStore, Params};
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};
-use tch::{Device, Kind};
+use tch::Kind;
 
 /// Side of the released model's preferred resolution (upstream's RESOURCE_MAP).
 const PREFERRED: i64 = 512;
@@ -77,7 +77,7 @@ impl Model {
         let network = Network::new(&root.pp("model"), &config)?;
         let parameters = store.parameters();
         let width = config.full_features_head_dim;
-        let input_conditioner = conditioner(&root, checkpoint, options)?;
+        let constants = conditioner(&root, checkpoint, options)?;
         let feature_normalizer = checkpoint
             .has("feature_normalizer.mean")
             .then(|| FeatureNormalizer::new(&root.pp("feature_normalizer"), width))
@@ -99,10 +99,15 @@ impl Model {
 
         let mut info = info(&config, options.window, parameters);
         info.adaptors = adaptors.iter().map(|a| a.name.clone()).collect();
-        if input_conditioner.is_none() {
-            info.settings
-                .insert("input_conditioner".into(), json!("none"));
+        match &constants {
+            Some(constants) => constants.note(&mut info.settings),
+            None => {
+                let settings = &mut info.settings;
+                settings.insert("input_conditioner".into(), json!("none"));
+            }
         }
+        let input_conditioner =
+            constants.map(|found| Normalise::new(found.mean_std, options.device, options.kind));
         if feature_normalizer.is_some() {
             info.settings
                 .insert("feature_normalizer".into(), json!(true));
@@ -119,33 +124,29 @@ impl Model {
     }
 }
 
-/// The pixel normalisation of the file; OpenAI CLIP's for random weights (upstream's default).
+/// The pixel normalisation of the file or the user; none where neither has one.
 fn conditioner(
     root: &Params,
     checkpoint: &Checkpoint,
     options: &BuildOptions,
-) -> Result<Option<Normalise>> {
-    let p = root.pp("input_conditioner");
-    let constants = if checkpoint.tensors().is_none() {
-        normalise::CLIP
-    } else if p.has("norm_mean") {
-        let three = |name: &str| -> Result<[f64; 3]> {
-            let values = p.buffer(name, &[3, 1, 1])?.to_device(Device::Cpu).view([3]);
-            Ok(std::array::from_fn(|i| values.double_value(&[i as i64])))
+) -> Result<Option<Constants>> {
+    let stored = root.pp("input_conditioner").has("norm_mean");
+    if checkpoint.tensors().is_none() || stored {
+        return radio::conditioner(root, checkpoint, options).map(Some);
+    }
+    let given = &options.torchscript;
+    if given.mean.is_some() || given.std.is_some() {
+        let none = Constants {
+            mean_std: ([0.0; 3], [1.0; 3]),
+            source: "none in the file".into(),
         };
-        (three("norm_mean")?, three("norm_std")?)
-    } else {
-        tracing::warn!(
-            "{}: the file is the network alone, without input_conditioner; pixels are not normalised",
-            checkpoint.path.display()
-        );
-        return Ok(None);
-    };
-    Ok(Some(Normalise::new(
-        constants,
-        options.device,
-        options.kind,
-    )))
+        return Constants::of_user_or(options, none).map(Some);
+    }
+    tracing::warn!(
+        "{}: the file is the network alone, without input_conditioner; pixels are not normalised (--mean and --std give constants)",
+        checkpoint.path.display()
+    );
+    Ok(None)
 }
 
 /// Tensors that RADIO never reads: the last level's norm and the classifier, and buffers that are

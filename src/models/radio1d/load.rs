@@ -5,6 +5,7 @@ use super::encoder::Encoder;
 use super::shape::Shape;
 use super::{Neck, Radio1d};
 use crate::models::architecture::{Architecture, BuildOptions};
+use crate::models::normalise::Normalise;
 use crate::models::radio::adaptor::Adaptor;
 use crate::models::radio::args::Args;
 use crate::models::radio::patch::{PatchGenerator, PatchShape};
@@ -112,7 +113,8 @@ impl Radio1d {
         let encoder = Encoder::new(&model, &shape)?;
         let decoder = Decoder::new(&model.pp("decoder"), &shape)?;
         let parameters = store.parameters();
-        let input_conditioner = load::conditioner(&root, checkpoint, options.device, kind)?;
+        let constants = load::conditioner(&root, checkpoint, options)?;
+        let input_conditioner = Normalise::new(constants.mean_std, options.device, kind);
         root.skip("summary_idxs");
 
         let heads = adaptors_in(checkpoint, Args::of(&checkpoint.config))?;
@@ -132,6 +134,7 @@ impl Radio1d {
         store.finish(|name| is_head(name) || is_dead(name, shape.final_norm))?;
 
         let mut settings = Map::new();
+        constants.note(&mut settings);
         settings.insert("neck".into(), json!(given.neck.name()));
         settings.insert(
             "tokens".into(),

@@ -12,7 +12,7 @@ mod rel_pos;
 pub use encoder::{Encoder, windows};
 pub use rel_pos::relative_positions;
 
-use super::normalise::{self, Normalise};
+use super::normalise::{self, Constants, Normalise};
 use super::request::BlockPlan;
 use super::vit::{self, BlockGroup};
 use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features, Intermediate, Request};
@@ -129,15 +129,14 @@ impl Sam {
         let encoder = Encoder::new(&store.root(), &config)
             .and_then(|encoder| store.finish(is_decoder).map(|()| encoder))
             .map_err(|e| layout.explain(e))?;
+        let constants = Constants::of(&checkpoint, options, normalise::IMAGENET)?;
+        let mut info = info(&config, store.parameters());
+        constants.note(&mut info.settings);
         Ok(Sam {
             // segment-anything's 123.675, 116.28, 103.53 / 58.395, 57.12, 57.375 on 0..255.
-            normalise: Normalise::new(
-                normalise::mean_std(&checkpoint, normalise::IMAGENET),
-                options.device,
-                options.kind,
-            ),
+            normalise: Normalise::new(constants.mean_std, options.device, options.kind),
             encoder,
-            info: info(&config, store.parameters()),
+            info,
         })
     }
 }

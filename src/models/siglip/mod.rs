@@ -11,7 +11,7 @@ mod config;
 
 use super::clip::{TRANSFORMERS, is_beside_image_tower};
 use super::layers::{Activation, LayerNorm, Linear, Mlp, attention};
-use super::normalise::{self, Normalise};
+use super::normalise::{self, Constants, Normalise};
 use super::positions::{Keep, Positions};
 use super::vit::{self, Block, BlockConfig, PatchEmbed, TokenSplit};
 use super::{
@@ -219,12 +219,9 @@ impl Siglip {
         let table = p.get_f32("pos_embed", &[1, config.side * config.side, width])?;
         let pools = checkpoint.tensors().is_none() || p.pp("attn_pool").has("latent");
         let pool = || AttentionPool::new(&p.pp("attn_pool"), &config.block, config.activation);
+        let constants = Constants::of(checkpoint, options, normalise::HALF)?;
         let mut model = Siglip {
-            normalise: Normalise::new(
-                normalise::mean_std(checkpoint, normalise::HALF),
-                options.device,
-                options.kind,
-            ),
+            normalise: Normalise::new(constants.mean_std, options.device, options.kind),
             patch_embed: PatchEmbed::new(&p.pp("patch_embed.proj"), config.patch, width, true)?,
             pos_embed: Positions::new(&table, 0, config.rule, Keep::SameGrid, options.kind)?,
             blocks: vit::blocks(&p.pp("blocks"), config.depth, &config.block)?,
@@ -237,6 +234,7 @@ impl Siglip {
             is_beside_image_tower(key) || matches!(key, "head.weight" | "head.bias")
         })?;
         model.info.parameters = store.parameters();
+        constants.note(&mut model.info.settings);
         Ok(model)
     }
 }
