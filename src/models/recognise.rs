@@ -2,7 +2,7 @@
 //! architecture that takes off what trainers wrap around a network, chooses among several sets,
 //! and finds the dictionary that describes the one chosen.
 
-use super::architecture::{ARCHITECTURES, Architecture, BuildOptions};
+use super::architecture::{ARCHITECTURES, Architecture, BuildOptions, Purpose, check_trainable};
 use super::backbone::Backbone;
 use crate::weights::sets::{self, Set};
 use crate::weights::{Checkpoint, Source, diagnose};
@@ -20,11 +20,18 @@ pub struct Found {
 impl Found {
     /// Builds the network; errors name the file's own tensors.
     pub fn build(&self, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
+        let checkpoint = match options.purpose {
+            Purpose::Inference => &self.checkpoint,
+            Purpose::Training => {
+                check_trainable(self.architecture, &self.checkpoint, options)?;
+                &self.checkpoint.with_provenance()
+            }
+        };
         crate::runtime::guard(|| {
             let _no_grad = tch::no_grad_guard();
-            self.architecture.build(&self.checkpoint, options)
+            self.architecture.build(checkpoint, options)
         })
-        .map_err(|error| self.checkpoint.explain(error))
+        .map_err(|error| checkpoint.explain(error))
     }
 }
 

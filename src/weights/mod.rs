@@ -15,6 +15,8 @@ pub mod pickle;
 mod pytorch;
 pub mod safetensors;
 pub mod sets;
+pub mod spectral;
+pub mod trainable;
 
 pub use checkpoint::{Checkpoint, Source};
 pub use description::Description;
@@ -23,6 +25,7 @@ pub use folder::{Shard, shard};
 pub use layout::{Layout, OUTSIDE, Place, Table};
 pub use lazy::{LazyTensor, Mapping};
 pub use params::{ParamStore, Params};
+pub use trainable::{Mode, Provenance, Registry, Trainable};
 
 use indexmap::IndexMap;
 

@@ -11,12 +11,13 @@ mod rope;
 
 pub use rope::Rope;
 
+use super::derived::Derived;
 use super::layers::LayerNorm;
 use super::normalise::{self, Constants, Normalise};
 use super::vit::{self, Block, BlockConfig, PatchEmbed, TokenSplit};
 use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features, Request};
 use crate::Result;
-use crate::weights::{Checkpoint, Layout, ParamStore, Params};
+use crate::weights::{Checkpoint, Layout, ParamStore, Params, Registry, Trainable};
 use config::{Config, Periods};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
@@ -54,15 +55,17 @@ impl Architecture for DinoV3Architecture {
 
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
         let origin = layouts::find(checkpoint);
-        let (layout, checkpoint) = match origin {
+        let (layout, ours) = match origin {
             Some(origin) => layouts::ours(checkpoint, origin),
             None => (Layout::new("", &[]), Ok(checkpoint.clone())),
         };
-        let checkpoint = checkpoint?;
-        let config = Config::read(&checkpoint, origin)?;
-        DinoV3::new(&checkpoint, &config, options)
-            .map(|model| Box::new(model) as Box<dyn Backbone>)
-            .map_err(|e| layout.explain(e))
+        let ours = ours?;
+        let config = Config::read(&ours, origin)?;
+        let registry = options.registry();
+        let model = DinoV3::new(&ours, &config, options, registry.as_ref());
+        let mut model = model.map_err(|e| layout.explain(e))?;
+        model.trainable = registry.map(|r| r.finish(checkpoint));
+        Ok(Box::new(model))
     }
 }
 
@@ -70,16 +73,22 @@ struct DinoV3 {
     normalise: Normalise,
     patch_embed: PatchEmbed,
     /// [1, 1 + R, C]: class token, then registers
-    prefix: Tensor,
+    prefix: Derived,
     rope: Rope,
     blocks: Vec<Block>,
     norm: LayerNorm,
     info: BackboneInfo,
+    trainable: Option<Trainable>,
 }
 
 impl DinoV3 {
-    fn new(checkpoint: &Checkpoint, config: &Config, options: &BuildOptions) -> Result<Self> {
-        let store = ParamStore::new(checkpoint, options.device, options.kind);
+    fn new(
+        checkpoint: &Checkpoint,
+        config: &Config,
+        options: &BuildOptions,
+        registry: Option<&Registry>,
+    ) -> Result<Self> {
+        let store = ParamStore::new(checkpoint, options.device, options.kind).trained(registry);
         let p = store.root();
         let BlockConfig { width, eps, .. } = config.block;
         if config.mask_token {
@@ -87,10 +96,14 @@ impl DinoV3 {
             drop(p.get("mask_token", &[1, width])?);
         }
         let cls_token = p.get("cls_token", &[1, 1, width])?;
-        let prefix = match config.registers {
-            0 => cls_token,
-            n => Tensor::cat(&[cls_token, p.get("storage_tokens", &[1, n, width])?], 1),
+        let storage_tokens = match config.registers {
+            0 => None,
+            n => Some(p.get("storage_tokens", &[1, n, width])?),
         };
+        let prefix = Derived::new(&p, move || match &storage_tokens {
+            Some(storage_tokens) => Tensor::cat(&[&cls_token, storage_tokens], 1),
+            None => cls_token.shallow_clone(),
+        });
         let rope = rope(&p, config)?;
         let constants = Constants::of(checkpoint, options, normalise::IMAGENET)?;
         let mut model = DinoV3 {
@@ -101,6 +114,7 @@ impl DinoV3 {
             blocks: vit::blocks(&p.pp("blocks"), config.depth, &config.block)?,
             norm: LayerNorm::new(p.pp("norm"), width, eps)?,
             info: info(config),
+            trainable: None,
         };
         // `local_cls_norm` serves training only; timm's classifier stands behind the network.
         store.finish(|key| {
@@ -155,12 +169,19 @@ impl Backbone for DinoV3 {
         &self.info
     }
 
+    fn trainable(&self) -> Option<&Trainable> {
+        self.trainable.as_ref()
+    }
+
     fn forward(&self, x: &Tensor, request: &Request) -> Result<Features> {
         let grid = self.patch_embed.grid(x);
         let angles = self.rope.at(grid);
         let turn = |t: Tensor| rope::rotate(&t, &angles);
         let patches = self.patch_embed.forward(&self.normalise.forward(x));
-        let prefix = self.prefix.expand([patches.size()[0], -1, -1], false);
+        let prefix = self
+            .prefix
+            .value()
+            .expand([patches.size()[0], -1, -1], false);
         let split = TokenSplit {
             prefix: self.info.prefix_tokens,
             grid,

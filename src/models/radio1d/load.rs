@@ -9,9 +9,9 @@ use crate::models::normalise::Normalise;
 use crate::models::radio::adaptor::Adaptor;
 use crate::models::radio::args::Args;
 use crate::models::radio::patch::{PatchGenerator, PatchShape};
-use crate::models::radio::{adaptors_in, fold, keys, load, precision};
+use crate::models::radio::{adaptors_in, keys, load, precision};
 use crate::models::{Backbone, BackboneInfo};
-use crate::weights::{Checkpoint, ParamStore, Source};
+use crate::weights::{Checkpoint, ParamStore, Source, spectral};
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};
 use tch::{Kind, Tensor};
@@ -45,6 +45,10 @@ impl Architecture for Radio1dArchitecture {
         Args::of(config).model().is_some()
     }
 
+    fn trains(&self) -> bool {
+        false
+    }
+
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
         Ok(Box::new(Radio1d::load(checkpoint, options)?))
     }
@@ -73,7 +77,7 @@ impl Radio1d {
         })?;
         let names = keys::Keys::of(checkpoint, kind, false, args);
         let build = || {
-            let (plain, folded) = fold::fold(&names.apply(checkpoint)?, args)?;
+            let (plain, folded) = spectral::fold(&names.apply(checkpoint)?, &args.spectral())?;
             let shape = Shape::of_file(&plain)?;
             Self::build(&plain, shape, options, folded)
         };
