@@ -11,6 +11,7 @@ mod hub;
 mod imagenet;
 mod imagenet_figures;
 mod images;
+mod interrupt;
 mod knn;
 mod latency;
 mod published;
