@@ -2,7 +2,6 @@
 
 use crate::common::radio_eval;
 use radio_eval::weights::safetensors;
-use rustix::process::{Pid, Signal, kill_process};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -35,8 +34,8 @@ fn the_first_ctrl_c_is_obeyed_while_a_large_file_is_hashed() {
         .spawn()
         .unwrap();
     wait_for(&mut child, HASHING);
-    let pid = Pid::from_raw(child.id() as i32).unwrap();
-    kill_process(pid, Signal::INT).unwrap();
+    // SAFETY: a signal to our own child, which has not been waited for.
+    assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGINT) }, 0);
     let asked = Instant::now();
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -74,14 +73,18 @@ fn a_second_start_reads_no_weight_file_twice() {
     for name in ["config.json", "model.safetensors"] {
         std::fs::copy(shipped.join(name), weights.join(name)).unwrap();
     }
-    let file = File::options().write(true).open(weights.join("model.safetensors")).unwrap();
+    let file = File::options()
+        .write(true)
+        .open(weights.join("model.safetensors"))
+        .unwrap();
     let an_hour_ago = SystemTime::now() - Duration::from_secs(3600);
     file.set_modified(an_hour_ago).unwrap();
 
     let hashed = || features(home.path(), &weights).matches(HASHING).count();
     assert_eq!(hashed(), 1, "the first start hashes the file");
     assert_eq!(hashed(), 0, "the second remembers the hash");
-    file.set_modified(an_hour_ago + Duration::from_nanos(100)).unwrap();
+    file.set_modified(an_hour_ago + Duration::from_nanos(100))
+        .unwrap();
     assert_eq!(hashed(), 1, "the file changed");
 }
 
