@@ -2,6 +2,7 @@
 
 use crate::files::MappedFile;
 use crate::runtime::interrupt;
+use super::trainable::Provenance;
 use crate::{Error, Result};
 use std::fs::File;
 use std::ops::Range;
@@ -54,10 +55,25 @@ enum Place {
 pub struct LazyTensor {
     pub shape: Vec<i64>,
     pub kind: Kind,
+    /// Where it lies in the file, once somebody asked for that ([`LazyTensor::from_key`]).
+    pub provenance: Option<Provenance>,
     place: Place,
 }
 
 impl LazyTensor {
+    /// The same tensor, which remembers its key through every renaming.
+    pub fn from_key(self, key: &str) -> Self {
+        LazyTensor {
+            provenance: Some(Provenance::Key(key.to_string())),
+            ..self
+        }
+    }
+
+    /// The same tensor with another provenance.
+    pub fn with_provenance(self, provenance: Option<Provenance>) -> Self {
+        LazyTensor { provenance, ..self }
+    }
+
     /// A view of `map` at byte `offset`; `strides` in elements. Fails when it would reach past
     /// the end of the file.
     pub fn mapped(
@@ -100,6 +116,7 @@ impl LazyTensor {
         Ok(LazyTensor {
             shape,
             kind,
+            provenance: None,
             place: Place::Mapped {
                 map,
                 offset: range.start,
@@ -117,6 +134,7 @@ impl LazyTensor {
         LazyTensor {
             shape,
             kind,
+            provenance: None,
             place: Place::Computed(Arc::new(compute)),
         }
     }
