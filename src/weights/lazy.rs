@@ -1,8 +1,8 @@
 //! A tensor that is still in its file.
 
+use super::trainable::Provenance;
 use crate::files::MappedFile;
 use crate::runtime::interrupt;
-use super::trainable::Provenance;
 use crate::{Error, Result};
 use std::fs::File;
 use std::ops::Range;
