@@ -12,6 +12,7 @@ mod hub;
 mod imagenet;
 mod imagenet_figures;
 mod images;
+mod interrupt;
 mod knn;
 mod latency;
 mod plots;
