@@ -6,7 +6,7 @@ use crate::runtime::interrupt;
 use crate::{Error, Result};
 use std::fs::File;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
