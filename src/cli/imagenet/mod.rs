@@ -39,9 +39,19 @@ pub struct ImagenetArgs {
     /// Val images, when they are not beside the rest
     #[arg(long, value_name = "PATH")]
     val_data: Option<String>,
-    /// Classes of a flat split: lines `FILE CLASS`
+    /// Classes of a flat split: a table of images and classes (CSV, TSV, or lines `FILE CLASS`)
     #[arg(long, value_name = "FILE")]
     mapping: Option<PathBuf>,
+    /// Column of the encoded images in parquet files, or of the image names in a mapping
+    #[arg(long, value_name = "NAME")]
+    image_column: Option<String>,
+    /// Column of the classes in parquet files or in a mapping
+    #[arg(long, value_name = "NAME")]
+    label_column: Option<String>,
+    /// Numbers as classes are places in the order of the other split's classes (ImageNet-V2's
+    /// folders, caffe's val.txt), even where they do not cover it
+    #[arg(long)]
+    labels_by_index: bool,
     /// What to measure
     #[arg(long, value_enum, default_value = "knn", value_delimiter = ',')]
     task: Vec<Task>,
@@ -154,6 +164,9 @@ pub fn run(args: &ImagenetArgs, progress: bool) -> anyhow::Result<()> {
             val: args.val_data.clone(),
             mapping: args.mapping.clone(),
             classes: args.classnames.clone(),
+            labels_by_index: args.labels_by_index,
+            image_column: args.image_column.clone(),
+            label_column: args.label_column.clone(),
         },
     )?;
     let zero_shot = zero_shot::Options {
