@@ -2,6 +2,8 @@
 
 mod adaptor_text;
 mod arithmetic;
+mod build_revision;
+mod cases_data;
 mod classification;
 mod common;
 mod eradio;

@@ -167,10 +167,21 @@ mod tests {
             ["a-1", "a-2", "b-1", "b-2"]
         );
         assert!(ranges("{3..1}").unwrap_err().contains("backwards"));
-        for vast in ["{0..4294967295}", "{0..18446744073709551615}", "{0..9999}{0..9999}"] {
-            assert!(ranges(vast).unwrap_err().contains("more than the"), "{vast}");
+        for vast in [
+            "{0..4294967295}",
+            "{0..18446744073709551615}",
+            "{0..9999}{0..9999}",
+        ] {
+            assert!(
+                ranges(vast).unwrap_err().contains("more than the"),
+                "{vast}"
+            );
         }
-        assert!(ranges("{0..18446744073709551616}").unwrap_err().contains("not a range"));
+        assert!(
+            ranges("{0..18446744073709551616}")
+                .unwrap_err()
+                .contains("not a range")
+        );
         assert!(ranges("x{1..2").unwrap_err().contains("without"));
     }
 

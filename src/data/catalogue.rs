@@ -3,6 +3,7 @@
 use crate::config::DatasetLayout;
 use crate::config::datasets;
 pub use crate::config::{DatasetConfig, SplitConfig, Task};
+use crate::data::{brace, paths};
 use crate::hub::{HubCache, RepoKind};
 use crate::runtime::home;
 use crate::{Error, Result, assets};

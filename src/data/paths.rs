@@ -43,10 +43,18 @@ mod tests {
     fn home_and_variables_anywhere() {
         let home = std::env::var("HOME").unwrap();
         assert_eq!(expand("~/x").unwrap(), format!("{home}/x"));
-        assert_eq!(expand("/a/$HOME/${HOME}b").unwrap(), format!("/a/{home}/{home}b"));
+        assert_eq!(
+            expand("/a/$HOME/${HOME}b").unwrap(),
+            format!("/a/{home}/{home}b")
+        );
         assert_eq!(expand("a~b/{0..3}.tar").unwrap(), "a~b/{0..3}.tar");
-        let error = expand("/data/$RADIO_EVAL_NO_SUCH/x").unwrap_err().to_string();
-        assert!(error.contains("variable RADIO_EVAL_NO_SUCH is not set"), "{error}");
+        let error = expand("/data/$RADIO_EVAL_NO_SUCH/x")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("variable RADIO_EVAL_NO_SUCH is not set"),
+            "{error}"
+        );
     }
 
     #[test]

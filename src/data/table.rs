@@ -54,7 +54,9 @@ impl Table {
     pub fn with_header(mut self, wanted: &[&Wanted], given: &[&str]) -> Self {
         let names = |field: &String| {
             given.contains(&field.as_str())
-                || wanted.iter().any(|w| w.names.contains(&plain(field).as_str()))
+                || wanted
+                    .iter()
+                    .any(|w| w.names.contains(&plain(field).as_str()))
         };
         let is_header = (self.rows.first()).is_some_and(|row| {
             row.fields.iter().any(names) && !row.fields.iter().any(|field| is_image(field))
@@ -137,7 +139,9 @@ fn plain(name: &str) -> String {
 fn separator(text: &str) -> Option<u8> {
     let first = text.lines().find(|line| !line.trim().is_empty())?;
     let separators = [b'\t', b',', b';'];
-    separators.into_iter().find(|&s| first.bytes().any(|b| b == s))
+    separators
+        .into_iter()
+        .find(|&s| first.bytes().any(|b| b == s))
 }
 
 fn separated(text: &str, separator: u8, path: &Path) -> Result<Vec<Row>> {
@@ -149,7 +153,8 @@ fn separated(text: &str, separator: u8, path: &Path) -> Result<Vec<Row>> {
         .from_reader(text.as_bytes());
     let mut rows = Vec::new();
     for record in reader.records() {
-        let record = record.map_err(|e| Error::file(path, format!("is not a readable table ({e})")))?;
+        let record =
+            record.map_err(|e| Error::file(path, format!("is not a readable table ({e})")))?;
         let line = record.position().map_or(0, csv::Position::line);
         let fields: Vec<String> = record.iter().map(str::to_string).collect();
         if fields.iter().any(|field| !field.is_empty()) {
@@ -178,7 +183,9 @@ fn spaced(text: &str) -> Vec<Row> {
     let row = |(number, line): (usize, &str)| {
         let line = line.trim();
         let spaces = || line.match_indices([' ', '\t']).map(|(at, _)| at);
-        let end = spaces().find(|&at| is_image(&line[..at])).or_else(|| spaces().next());
+        let end = spaces()
+            .find(|&at| is_image(&line[..at]))
+            .or_else(|| spaces().next());
         let fields = match end {
             _ if line.is_empty() => return None,
             None => vec![line.to_string()],
@@ -202,16 +209,24 @@ mod tests {
     };
 
     fn table(text: &str) -> Table {
-        Table::parse(text, Path::new("t")).unwrap().with_header(&[&CLASS], &[])
+        Table::parse(text, Path::new("t"))
+            .unwrap()
+            .with_header(&[&CLASS], &[])
     }
 
     #[test]
     fn one_separator_and_quotes() {
         let fields = |text| table(text).rows()[0].fields.clone();
-        assert_eq!(fields("a.jpg,golden retriever\n"), ["a.jpg", "golden retriever"]);
+        assert_eq!(
+            fields("a.jpg,golden retriever\n"),
+            ["a.jpg", "golden retriever"]
+        );
         assert_eq!(fields("a.jpg\tcrane, bird\n"), ["a.jpg", "crane, bird"]);
         assert_eq!(fields("a.jpg;\"crane; bird\"\n"), ["a.jpg", "crane; bird"]);
-        assert_eq!(fields("my photo 1.jpg golden retriever\n"), ["my photo 1.jpg", "golden retriever"]);
+        assert_eq!(
+            fields("my photo 1.jpg golden retriever\n"),
+            ["my photo 1.jpg", "golden retriever"]
+        );
         assert_eq!(fields("a.jpg 7\n"), ["a.jpg", "7"]);
     }
 
@@ -221,7 +236,10 @@ mod tests {
         assert!(table.has_header());
         assert_eq!(table.column(&CLASS, None).unwrap(), 1);
         assert_eq!(table.column(&CLASS, Some("file")).unwrap(), 2);
-        let error = table.column(&CLASS, Some("species")).unwrap_err().to_string();
+        let error = table
+            .column(&CLASS, Some("species"))
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains("has no column `species`; it has Split, Class_Name, file"),
             "{error}"
@@ -230,10 +248,18 @@ mod tests {
 
     #[test]
     fn unquoted_separators_are_told_with_their_line() {
-        let error = Table::parse("a.jpg,cat\nb.jpg,dog,big\n", Path::new("t")).err().unwrap();
-        assert!(error.to_string().contains("t: line 2: has 3 columns"), "{error}");
+        let error = Table::parse("a.jpg,cat\nb.jpg,dog,big\n", Path::new("t"))
+            .err()
+            .unwrap();
+        assert!(
+            error.to_string().contains("t: line 2: has 3 columns"),
+            "{error}"
+        );
         let short = table("a.jpg,cat\nb.jpg\n");
         let error = short.field(&short.rows()[1], 1).unwrap_err().to_string();
-        assert!(error.contains("line 2: has 1 columns, but the table has 2"), "{error}");
+        assert!(
+            error.contains("line 2: has 1 columns, but the table has 2"),
+            "{error}"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! What lies in a folder, as far as its own entries tell: which layout it is, or a sentence.
 
-use super::folder::is_image;
 use super::Split;
+use super::folder::is_image;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -122,7 +122,9 @@ pub fn unread(path: &Path) -> Option<Error> {
 fn packed(name: &str) -> Option<String> {
     let (ending, command) = PACKED.iter().find(|(ending, _)| has_ending(name, ending))?;
     Some(match *command {
-        "" => format!("{ending} files are not read; write the pictures out as WebDataset shards or parquet"),
+        "" => format!(
+            "{ending} files are not read; write the pictures out as WebDataset shards or parquet"
+        ),
         command => format!("unpack them first (`{command}`), to .tar files or to folders"),
     })
 }
@@ -143,7 +145,11 @@ fn arrow(path: &Path) -> Error {
 /// What a folder holds, for the error that says nothing in it is a data set.
 pub fn seen(contents: &Contents) -> String {
     let count = |n: usize, what: &str| (n > 0).then(|| format!("{n} {what}"));
-    let first = |names: &[String]| names.first().map_or(String::new(), |n| format!(" ({n}, ...)"));
+    let first = |names: &[String]| {
+        names
+            .first()
+            .map_or(String::new(), |n| format!(" ({n}, ...)"))
+    };
     let parts = [
         count(contents.folders.len(), "folders").map(|s| s + &first(&contents.folders)),
         count(contents.images.len(), "images"),

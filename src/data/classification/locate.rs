@@ -3,7 +3,7 @@
 use super::contents::{self, Contents};
 use super::draft::Draft;
 use super::mapping::Mapping;
-use super::{Layout, OpenOptions, Split, folder, parquet, webdataset};
+use super::{DatasetLayout, OpenOptions, Split, folder, parquet, webdataset};
 use crate::data::catalogue::{self, Task};
 use crate::data::tree::FileTree;
 use crate::data::{brace, paths, utf8};
@@ -95,7 +95,11 @@ fn splits_of_folder(path: &Path, options: &OpenOptions) -> Result<Option<Splits>
     if let Some(error) = contents::unread(path) {
         return Err(error);
     }
-    if let Some(inside) = KAGGLE.iter().map(|below| path.join(below)).find(|p| p.is_dir()) {
+    if let Some(inside) = KAGGLE
+        .iter()
+        .map(|below| path.join(below))
+        .find(|p| p.is_dir())
+    {
         return splits_of_folder(&inside, options);
     }
     let both = |find: &dyn Fn(Split) -> Result<Option<Draft>>| -> Result<Option<Splits>> {
@@ -104,7 +108,9 @@ fn splits_of_folder(path: &Path, options: &OpenOptions) -> Result<Option<Splits>
     };
     let folders = both(&|split| {
         let folder = folder_of(path, split);
-        folder.map(|folder| one(&folder, split, options)).transpose()
+        folder
+            .map(|folder| one(&folder, split, options))
+            .transpose()
     })?;
     if folders.is_some() {
         return Ok(folders);
@@ -164,9 +170,13 @@ fn top_of_splits(tree: &FileTree) -> Option<String> {
     if let Some((top, _)) = tree.names().next().and_then(|name| name.split_once('/')) {
         tops.push(format!("{top}/"));
     }
-    let names = [Split::Train, Split::Val].into_iter().flat_map(Split::folder_names);
+    let names = [Split::Train, Split::Val]
+        .into_iter()
+        .flat_map(Split::folder_names);
     tops.into_iter().find(|top| {
-        names.clone().any(|name| tree.has_folder(&format!("{top}{name}")))
+        names
+            .clone()
+            .any(|name| tree.has_folder(&format!("{top}{name}")))
     })
 }
 
@@ -200,8 +210,8 @@ fn one(path: &Path, split: Split, options: &OpenOptions) -> Result<Draft> {
         return several(&[path.to_path_buf()], path, split, options);
     }
     let contents = Contents::of(path)?;
-    let files = match (&contents.parquet, &contents.tars) {
-        _ if options.layout == Some(Layout::Folder) || !contents.images.is_empty() => None,
+    let files = match (contents.parquet.as_slice(), contents.tars.as_slice()) {
+        _ if options.layout == Some(DatasetLayout::Folder) || !contents.images.is_empty() => None,
         _ if contents.has_class_folders(path) => None,
         ([], []) => None,
         ([], tars) => Some(tars),
@@ -223,7 +233,12 @@ fn one(path: &Path, split: Split, options: &OpenOptions) -> Result<Draft> {
             ),
         ));
     }
-    for archive in contents.tars.iter().chain(&contents.parquet).chain(&contents.packed) {
+    for archive in contents
+        .tars
+        .iter()
+        .chain(&contents.parquet)
+        .chain(&contents.packed)
+    {
         let name = archive.file_name().unwrap_or_default().to_string_lossy();
         draft.left_out.push("archives beside the images", &name);
     }
@@ -232,12 +247,16 @@ fn one(path: &Path, split: Split, options: &OpenOptions) -> Result<Draft> {
 
 /// Reads files as one split: parquet files, WebDataset shards, or tar files of images.
 fn several(files: &[PathBuf], named: &Path, split: Split, options: &OpenOptions) -> Result<Draft> {
-    let first = files.first().ok_or_else(|| Error::file(named, "names no file"))?;
+    let first = files
+        .first()
+        .ok_or_else(|| Error::file(named, "names no file"))?;
     let is = |ending: &str| contents::has_ending(&first.to_string_lossy(), ending);
-    if options.layout == Some(Layout::Parquet) || (is(".parquet") && options.layout.is_none()) {
+    if options.layout == Some(DatasetLayout::Parquet)
+        || (is(".parquet") && options.layout.is_none())
+    {
         return parquet::draft(files, named, options);
     }
-    if options.layout == Some(Layout::Webdataset) {
+    if options.layout == Some(DatasetLayout::Webdataset) {
         return webdataset::draft(files, named);
     }
     let tree = FileTree::open_tar(first)?;
@@ -261,7 +280,10 @@ fn several(files: &[PathBuf], named: &Path, split: Split, options: &OpenOptions)
     let numbered = |path: &PathBuf| {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let digits = stem.trim_start_matches(|c: char| !c.is_ascii_digit());
-        digits.len() >= 2 && digits.bytes().all(|b| b.is_ascii_digit() || b == b'-' || b == b'_')
+        digits.len() >= 2
+            && digits
+                .bytes()
+                .all(|b| b.is_ascii_digit() || b == b'-' || b == b'_')
             && !super::classes::is_wnid(&stem)
     };
     if !flat || files.iter().all(numbered) {

@@ -25,15 +25,37 @@ pub const NAMES: [&str; 5] = [
 const IMAGE: Wanted = Wanted {
     what: "image",
     names: &[
-        "image", "filename", "file", "imageid", "imagename", "imagefile", "imagepath", "img",
-        "filepath", "path", "name", "id",
+        "image",
+        "filename",
+        "file",
+        "imageid",
+        "imagename",
+        "imagefile",
+        "imagepath",
+        "img",
+        "filepath",
+        "path",
+        "name",
+        "id",
     ],
 };
 const LABEL: Wanted = Wanted {
     what: "label",
     names: &[
-        "label", "class", "category", "target", "wnid", "synset", "classname", "labelname",
-        "categoryname", "predictionstring", "classid", "labelid", "categoryid", "classindex",
+        "label",
+        "class",
+        "category",
+        "target",
+        "wnid",
+        "synset",
+        "classname",
+        "labelname",
+        "categoryname",
+        "predictionstring",
+        "classid",
+        "labelid",
+        "categoryid",
+        "classindex",
     ],
 };
 
@@ -116,7 +138,9 @@ impl Mapping {
 fn key(name: &str) -> String {
     let name: String = name.nfc().collect();
     let name = name.replace('\\', "/");
-    name.trim_start_matches("./").trim_start_matches('/').to_string()
+    name.trim_start_matches("./")
+        .trim_start_matches('/')
+        .to_string()
 }
 
 /// `val/ILSVRC2012_val_00000001.JPEG` -> `ILSVRC2012_val_00000001`
@@ -174,7 +198,11 @@ fn table(
 fn unnamed(table: &Table, path: &Path) -> Result<(usize, usize)> {
     let width = table.width();
     let images = |column: usize| {
-        let fields = table.rows().iter().take(100).map(|row| row.fields.get(column));
+        let fields = table
+            .rows()
+            .iter()
+            .take(100)
+            .map(|row| row.fields.get(column));
         fields.flatten().all(|field| is_image(field))
     };
     match (width, (0..width).find(|&column| images(column))) {
@@ -196,9 +224,14 @@ fn unnamed(table: &Table, path: &Path) -> Result<(usize, usize)> {
 /// The class in a field: of Kaggle's `PredictionString` (a wnid and boxes) the wnid.
 fn class_of(field: &str) -> String {
     let boxed = field.split_once(' ').filter(|(first, rest)| {
-        let numbers = rest.bytes().all(|b| b.is_ascii_digit() || b == b' ' || b.is_ascii_lowercase());
+        let numbers = rest
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b == b' ' || b.is_ascii_lowercase());
         let digits = rest.bytes().any(|b| b.is_ascii_digit());
-        first.starts_with('n') && first[1..].bytes().all(|b| b.is_ascii_digit()) && numbers && digits
+        first.starts_with('n')
+            && first[1..].bytes().all(|b| b.is_ascii_digit())
+            && numbers
+            && digits
     });
     let class = boxed.map_or(field, |(wnid, _)| wnid);
     class.nfc().collect()

@@ -74,7 +74,9 @@ fn check_size(draft: &Draft) -> Result<()> {
 fn words_for_unequal_lists(drafts: &mut [&mut Draft], given: bool) {
     let lists: Vec<&Vec<Class>> = drafts.iter().filter_map(|d| d.classes.as_ref()).collect();
     let differ = lists.windows(2).any(|pair| pair[0] != pair[1]);
-    let ids_elsewhere = drafts.iter().any(|d| matches!(d.labels, Labels::Ids { .. }));
+    let ids_elsewhere = drafts
+        .iter()
+        .any(|d| matches!(d.labels, Labels::Ids { .. }));
     if given || !(differ || ids_elsewhere) {
         return;
     }
@@ -147,7 +149,11 @@ fn seen(drafts: &[&mut Draft], by_index: bool) -> Result<Vec<Class>> {
     };
     let classes: Vec<Class> = own(train.1, &train.2);
     let known: BTreeSet<&str> = classes.iter().map(|class| class.id.as_str()).collect();
-    let strange: Vec<&String> = val.2.iter().filter(|id| !known.contains(id.as_str())).collect();
+    let strange: Vec<&String> = val
+        .2
+        .iter()
+        .filter(|id| !known.contains(id.as_str()))
+        .collect();
     let Some(first) = strange.first() else {
         return Ok(classes);
     };
@@ -159,7 +165,9 @@ fn seen(drafts: &[&mut Draft], by_index: bool) -> Result<Vec<Class>> {
         (false, true) => {
             "the numbers are taken as places in the order of the other split's classes if they are 0 to their number less 1, or with --labels-by-index; else give a mapping to the same classes (--mapping)"
         }
-        (true, false) => "one split has numbers, the other has names; give both the same classes (--mapping)",
+        (true, false) => {
+            "one split has numbers, the other has names; give both the same classes (--mapping)"
+        }
         _ => {
             "name the same data set for both, rename the folders, or give a mapping (--mapping); an image of a class without train images can never be classified right"
         }
@@ -179,7 +187,11 @@ fn seen(drafts: &[&mut Draft], by_index: bool) -> Result<Vec<Class>> {
 }
 
 fn examples(classes: &[Class]) -> String {
-    let shown: Vec<String> = classes.iter().take(3).map(|c| format!("`{}`", c.id)).collect();
+    let shown: Vec<String> = classes
+        .iter()
+        .take(3)
+        .map(|c| format!("`{}`", c.id))
+        .collect();
     match classes.len() > 3 {
         true => format!("{}, ...", shown.join(", ")),
         false => shown.join(", "),
@@ -209,8 +221,14 @@ fn places(
     by_index: bool,
     notes: &mut Vec<String>,
 ) -> Result<Vec<u32>> {
-    let index: HashMap<&str, u32> = (0..).zip(classes).map(|(i, c)| (c.id.as_str(), i)).collect();
-    let exact: Option<Vec<u32>> = ids.iter().map(|id| index.get(id.as_str()).copied()).collect();
+    let index: HashMap<&str, u32> = (0..)
+        .zip(classes)
+        .map(|(i, c)| (c.id.as_str(), i))
+        .collect();
+    let exact: Option<Vec<u32>> = ids
+        .iter()
+        .map(|id| index.get(id.as_str()).copied())
+        .collect();
     if let Some(exact) = exact {
         return Ok(exact);
     }
@@ -225,10 +243,15 @@ fn places(
             examples(classes)
         ));
         let place = |id: &String| {
-            let place: u32 = id.parse().ok().filter(|&i: &u32| (i as usize) < classes.len())?;
+            let place: u32 = id
+                .parse()
+                .ok()
+                .filter(|&i: &u32| (i as usize) < classes.len())?;
             Some(place)
         };
-        let places = ids.iter().map(|id| place(id).ok_or_else(|| unknown(path, id, classes)));
+        let places = ids
+            .iter()
+            .map(|id| place(id).ok_or_else(|| unknown(path, id, classes)));
         return places.collect();
     }
     if let Some(by_name) = by_names(ids, classes) {
@@ -253,7 +276,9 @@ fn by_names(ids: &[String], classes: &[Class]) -> Option<Vec<u32>> {
             }
         }
     }
-    ids.iter().map(|id| by_name.get(id.as_str()).copied().flatten()).collect()
+    ids.iter()
+        .map(|id| by_name.get(id.as_str()).copied().flatten())
+        .collect()
 }
 
 /// Indices as they are, if there are that many classes.

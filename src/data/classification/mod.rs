@@ -160,6 +160,16 @@ impl Classification {
         source: Option<&'a Arc<dyn Source>>,
         split: Split,
     ) -> Result<&'a Arc<dyn Source>> {
+        let source = source.ok_or_else(|| {
+            let name = split.name();
+            Error::file(
+                &self.path,
+                format!(
+                    "has no {name} split (looked for {}); name it with --{name}-data",
+                    split.folder_names().join(", ")
+                ),
+            )
+        })?;
         // With one class every answer is right, whatever the model: never a result.
         if let [only] = self.classes.as_slice() {
             return Err(Error::file(
@@ -170,16 +180,7 @@ impl Classification {
                 ),
             ));
         }
-        source.ok_or_else(|| {
-            let name = split.name();
-            Error::file(
-                &self.path,
-                format!(
-                    "has no {name} split (looked for {}); name it with --{name}-data",
-                    split.folder_names().join(", ")
-                ),
-            )
-        })
+        Ok(source)
     }
 }
 

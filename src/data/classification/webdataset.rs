@@ -71,7 +71,9 @@ fn companion(tree: &FileTree, key: &str, ending: &str) -> Option<usize> {
 }
 
 fn has_label(tree: &FileTree, key: &str) -> bool {
-    LABELS.iter().any(|ending| companion(tree, key, ending).is_some())
+    LABELS
+        .iter()
+        .any(|ending| companion(tree, key, ending).is_some())
 }
 
 /// Whether a tar file looks like a shard: images that share their key with a label file.
@@ -90,13 +92,14 @@ fn sample_key<'a>(tree: &FileTree, name: &'a str) -> Option<&'a str> {
     if !ending.contains('.') || has_label(tree, stem) {
         return Some(stem);
     }
-    let own = tree.names_below(&format!("{key}."));
+    let prefix = format!("{key}.");
+    let own = tree.names_below(&prefix);
     let mut own = own.filter(|other| !split_key(other).1.contains('.') && is_image(other));
     match own.next() {
         Some(_) => None,
         None if has_label(tree, key) => {
             // `KEY.image.png` with `KEY.cls`: the first picture of the key is the sample.
-            let mut pictures = tree.names_below(&format!("{key}."));
+            let mut pictures = tree.names_below(&prefix);
             let first = pictures.find(|other| is_image(other));
             (first == Some(name)).then_some(key)
         }
@@ -162,7 +165,9 @@ impl Collected {
                 Err(_) if text.parse::<f64>().is_ok() => {
                     return Err(Error::file(
                         tree.path(image),
-                        format!("has label {text}, which is no class; classes are numbers from 0, or names"),
+                        format!(
+                            "has label {text}, which is no class; classes are numbers from 0, or names"
+                        ),
                     ));
                 }
                 Err(_) => {
@@ -200,7 +205,10 @@ fn label(tree: &FileTree, key: &str) -> Result<Option<String>> {
     }
     if let Some(text) = text("json")? {
         let fields: Value = serde_json::from_str(&text).map_err(|e| {
-            Error::file(tree.root().join(format!("{key}.json")), format!("is not JSON: {e}"))
+            Error::file(
+                tree.root().join(format!("{key}.json")),
+                format!("is not JSON: {e}"),
+            )
         })?;
         let value = JSON_FIELDS.iter().find_map(|field| fields.get(field));
         match value {

@@ -35,7 +35,9 @@ pub fn index(path: &Path, archive: u32, left_out: &mut LeftOut) -> Result<(File,
     let len = file.metadata().map_err(|e| Error::file(path, e))?.len();
     let mut magic = [0; 6];
     let read = file.read_at(&mut magic, 0).unwrap_or(0);
-    let compressed = COMPRESSED.iter().find(|(start, _, _)| magic[..read].starts_with(start));
+    let compressed = COMPRESSED
+        .iter()
+        .find(|(start, _, _)| magic[..read].starts_with(start));
     if let Some((_, name, command)) = compressed {
         return Err(Error::file(
             path,
@@ -98,10 +100,8 @@ impl Listing<'_> {
             let is_link = kind.is_symlink() || kind.is_hard_link();
             let is_file = kind.is_file() || kind == EntryType::Continuous;
             if kind.is_gnu_sparse() || (is_file && is_pax_sparse(&mut entry)) {
-                self.left_out.push(
-                    "sparse members (pack them without tar's --sparse)",
-                    &shown,
-                );
+                self.left_out
+                    .push("sparse members (pack them without tar's --sparse)", &shown);
                 continue;
             }
             if !is_file && !is_link {

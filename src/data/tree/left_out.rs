@@ -14,7 +14,8 @@ impl LeftOut {
         match self.counts.get_mut(reason) {
             Some((count, _)) => *count += 1,
             None => {
-                self.counts.insert(reason.to_string(), (1, name.to_string()));
+                self.counts
+                    .insert(reason.to_string(), (1, name.to_string()));
             }
         }
     }

@@ -106,7 +106,10 @@ mod tests {
         });
         let mut left_out = LeftOut::default();
         let files = resolve(members.to_vec(), links.collect(), &mut left_out);
-        (files.into_iter().map(|f| f.0).collect(), left_out.sentence())
+        (
+            files.into_iter().map(|f| f.0).collect(),
+            left_out.sentence(),
+        )
     }
 
     #[test]
@@ -117,7 +120,13 @@ mod tests {
             ("b/soft.jpg", "../a/2.jpg", true),
             ("c", "a", true),
         ]);
-        let expected = ["a/1.jpg", "a/2.jpg", "b/chain.jpg", "b/hard.jpg", "b/soft.jpg"];
+        let expected = [
+            "a/1.jpg",
+            "a/2.jpg",
+            "b/chain.jpg",
+            "b/hard.jpg",
+            "b/soft.jpg",
+        ];
         assert_eq!(&files[..5], expected);
         assert_eq!(&files[5..], ["c/1.jpg", "c/2.jpg"]);
         assert_eq!(left_out, None);
@@ -132,6 +141,10 @@ mod tests {
             ("a/self", "../a", true),
         ]);
         assert_eq!(files, ["a/1.jpg", "a/2.jpg"]);
-        assert!(left_out.unwrap().starts_with("links that lead to no file of the archive: 4"));
+        assert!(
+            left_out
+                .unwrap()
+                .starts_with("links that lead to no file of the archive: 4")
+        );
     }
 }

@@ -71,7 +71,11 @@ impl FileTree {
         for path in paths {
             let (file, found) = archive::index(path, archives.len() as u32, &mut left_out)?;
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-            members.extend(found.into_iter().map(|(name, span)| (format!("{stem}/{name}"), span)));
+            members.extend(
+                found
+                    .into_iter()
+                    .map(|(name, span)| (format!("{stem}/{name}"), span)),
+            );
             archives.push(file);
         }
         Ok(Self::of_members(root, archives, members, left_out))

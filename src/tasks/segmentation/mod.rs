@@ -9,6 +9,7 @@ mod features;
 mod font;
 mod infer;
 mod live;
+mod order;
 mod output;
 mod probe;
 mod quick;
@@ -87,7 +88,9 @@ pub fn run(
     let val = data.need_val()?;
     let mut warnings = data.warnings.clone();
     if recipe.preset == Preset::Quick && options.head.is_none() {
-        warnings.extend(quick::distance());
+        warnings.push(quick::distance().unwrap_or_else(|error| {
+            format!("preset quick knows no augmentation; how far it was from repo-head is not at hand: {error}")
+        }));
     }
     if !options.skip_check {
         let started = Instant::now();

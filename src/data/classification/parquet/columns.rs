@@ -9,11 +9,25 @@ use std::path::Path;
 
 /// Columns that hold the class, the likeliest first; `label` wins over everything else.
 const LABELS: [&str; 7] = [
-    "label", "labels", "fine_label", "cls", "class", "target", "label_name",
+    "label",
+    "labels",
+    "fine_label",
+    "cls",
+    "class",
+    "target",
+    "label_name",
 ];
 /// Columns that hold the encoded image, as a struct with `bytes` or as bytes themselves.
 const IMAGES: [&str; 9] = [
-    "image", "img", "jpg", "jpeg", "png", "webp", "picture", "image_bytes", "pixels",
+    "image",
+    "img",
+    "jpg",
+    "jpeg",
+    "png",
+    "webp",
+    "picture",
+    "image_bytes",
+    "pixels",
 ];
 
 /// The chosen columns, by their place in the schema.
@@ -76,7 +90,9 @@ fn image(
         (_, None) => {
             return Err(Error::file(
                 path,
-                format!("has several columns of images ({columns}); choose one with --image-column"),
+                format!(
+                    "has several columns of images ({columns}); choose one with --image-column"
+                ),
             ));
         }
     };
@@ -120,7 +136,10 @@ fn label(
         return found.map(Some).ok_or_else(|| {
             Error::file(
                 path,
-                format!("has no column `{given}`; its columns are {}", names.join(", ")),
+                format!(
+                    "has no column `{given}`; its columns are {}",
+                    names.join(", ")
+                ),
             )
         });
     }
@@ -132,7 +151,9 @@ fn label(
         [(name, classes)] => Ok(label(name, Some(classes.clone()))),
         [] => Ok(LABELS.iter().find_map(by_name)),
         several => {
-            let known = LABELS.iter().find(|name| several.iter().any(|(n, _)| n == *name));
+            let known = LABELS
+                .iter()
+                .find(|name| several.iter().any(|(n, _)| n == *name));
             match known {
                 Some(name) => Ok(by_name(name)),
                 None => {

@@ -98,7 +98,8 @@ impl Collected {
                 path,
                 format!(
                     "row {}: column `{}` {what}; every row needs a class (another split, or another --label-column?)",
-                    row + at, label.name
+                    row + at,
+                    label.name
                 ),
             )
         };
@@ -158,7 +159,8 @@ fn open(
     for column in label.iter().map(|l| l.column).chain([image]) {
         if schema.column(column).max_rep_level() > 0 {
             let name = schema.column(column).path().string();
-            let reason = format!("column `{name}` is a list; one image and one class per row are read");
+            let reason =
+                format!("column `{name}` is a list; one image and one class per row are read");
             return Err(Error::file(path, reason));
         }
     }
@@ -174,7 +176,10 @@ fn open(
             let values = values.ok_or_else(|| {
                 Error::file(
                     path,
-                    format!("column `{}` holds neither numbers nor words, so no classes", label.name),
+                    format!(
+                        "column `{}` holds neither numbers nor words, so no classes",
+                        label.name
+                    ),
                 )
             })?;
             labels.push(values, row, label, path)?;
@@ -199,9 +204,9 @@ fn row_counts(metadata: &ParquetMetaData, image: usize, bytes: u64) -> Result<Ve
         let rows = group.num_rows();
         let column = group.columns().get(image);
         let values = column.map_or(0, |column| column.num_values());
-        let believable = u64::try_from(rows)
-            .ok()
-            .filter(|&rows| rows <= left && rows <= u64::from(u32::MAX) && i64::try_from(rows) == Ok(values));
+        let believable = u64::try_from(rows).ok().filter(|&rows| {
+            rows <= left && rows <= u64::from(u32::MAX) && i64::try_from(rows) == Ok(values)
+        });
         let Some(rows) = believable else {
             return Err(format!(
                 "row group {number} claims {rows} rows with {values} images, which cannot be; the file is damaged"
@@ -294,7 +299,9 @@ impl Samples for ParquetSamples {
         match &block[row as usize] {
             Some(image) => Ok(image.data().to_vec()),
             None => Err(Error::file(
-                self.shards[shard as usize].path.with_file_name(&self.keys[index]),
+                self.shards[shard as usize]
+                    .path
+                    .with_file_name(&self.keys[index]),
                 "has no image: it is null, or only named and not inside the file",
             )),
         }

@@ -19,7 +19,9 @@ pub fn classes(reader: ColumnReader, rows: usize) -> Result<Option<Classes>, Par
         ColumnReader::Int64ColumnReader(reader) => Some(Classes::Numbers(column(reader, rows)?)),
         ColumnReader::Int32ColumnReader(reader) => {
             let numbers = column(reader, rows)?.into_iter();
-            Some(Classes::Numbers(numbers.map(|n| n.map(i64::from)).collect()))
+            Some(Classes::Numbers(
+                numbers.map(|n| n.map(i64::from)).collect(),
+            ))
         }
         ColumnReader::ByteArrayColumnReader(reader) => {
             let mut words = Vec::new();
@@ -39,7 +41,9 @@ pub fn classes(reader: ColumnReader, rows: usize) -> Result<Option<Classes>, Par
 pub fn bytes(reader: ColumnReader, rows: usize) -> Result<Vec<Option<ByteArray>>, ParquetError> {
     match reader {
         ColumnReader::ByteArrayColumnReader(reader) => column(reader, rows),
-        _ => Err(ParquetError::General("the image column holds no bytes".into())),
+        _ => Err(ParquetError::General(
+            "the image column holds no bytes".into(),
+        )),
     }
 }
 
@@ -54,8 +58,7 @@ fn column<T: DataType>(
         values.clear();
         levels.clear();
         let wanted = (rows - all.len()).min(ROOM);
-        let (records, _, _) =
-            reader.read_records(wanted, Some(&mut levels), None, &mut values)?;
+        let (records, _, _) = reader.read_records(wanted, Some(&mut levels), None, &mut values)?;
         if records == 0 {
             return Err(ParquetError::General(format!(
                 "it ends after {} of {rows} rows",
