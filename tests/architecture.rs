@@ -197,7 +197,10 @@ fn a_family_of_models_uses_no_other() {
     for source in models.iter().filter(|s| families.contains(&s.module[1])) {
         let family = &source.module[1];
         let mut used = firsts(&source.code, "crate::models::");
-        used.extend(firsts(&source.code, &"super::".repeat(source.module.len() - 1)));
+        used.extend(firsts(
+            &source.code,
+            &"super::".repeat(source.module.len() - 1),
+        ));
         for used in used {
             let free = used == *family || allowed.get(family).is_some_and(|a| a.contains(&used));
             if families.contains(&used) && !free {
