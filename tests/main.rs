@@ -1,6 +1,7 @@
 //! Integration tests, by feature: small trees, the real binary, exact results.
 
 mod adaptor_text;
+mod architecture;
 mod arithmetic;
 mod build_revision;
 mod cases_data;
@@ -12,8 +13,10 @@ mod hub;
 mod imagenet;
 mod imagenet_figures;
 mod images;
+mod interrupt;
 mod knn;
 mod latency;
+mod plots;
 mod published;
 mod radio1d;
 mod radio_vit;
@@ -25,6 +28,7 @@ mod siglip_zero_shot;
 mod teachers;
 mod text;
 mod torchscript;
+mod training;
 mod weights;
 mod weights_damage;
 mod zero_shot;

@@ -2,6 +2,7 @@
 
 use super::LeftOut;
 use super::links::{Link, resolve};
+use crate::runtime::interrupt;
 use crate::{Error, Result};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -93,6 +94,7 @@ impl Listing<'_> {
             position: 0,
         });
         for entry in archive.entries_with_seek().map_err(|e| self.damaged(e))? {
+            interrupt::check()?;
             let mut entry = entry.map_err(|e| self.damaged(e))?;
             let kind = entry.header().entry_type();
             let stored = entry.path().map_err(|e| self.damaged(e))?.into_owned();

@@ -1,6 +1,7 @@
 //! Listing a folder.
 
 use super::LeftOut;
+use crate::runtime::interrupt;
 use crate::{Error, Result};
 use std::path::Path;
 use walkdir::{DirEntry, WalkDir};
@@ -18,6 +19,7 @@ pub fn list(
         .into_iter()
         .filter_entry(|entry| !is_hidden(entry));
     for entry in walk {
+        interrupt::check()?;
         let entry = match entry {
             Ok(entry) => entry,
             Err(e) => {
