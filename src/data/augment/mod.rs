@@ -15,7 +15,7 @@ pub mod resize;
 
 use super::annotation::LabelMap;
 use super::image::RgbImage;
-use super::rng::Rng;
+use crate::rng::Rng;
 use super::transform::Placement;
 
 /// An image and its labels, of one size.

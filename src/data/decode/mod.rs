@@ -8,10 +8,12 @@ mod gif;
 mod jpeg;
 mod orient;
 mod other;
+mod size;
 mod pnm;
 mod tiff;
 
 pub use super::image::RgbImage;
+pub use size::image_size;
 use super::image::{Part, Region};
 
 /// What a file may ask for.

@@ -6,7 +6,7 @@ use crate::data::Source;
 use crate::data::annotation::{Annotation, LabelMap};
 use crate::data::augment::{LabelledImage, TrainPipeline, resize};
 use crate::data::pipeline::{self, Pipeline, Prepare, Prepared, Unusable};
-use crate::data::rng::Rng;
+use crate::rng::Rng;
 use crate::data::segmentation::PairSet;
 use crate::data::transform::{Placement, Transform};
 use crate::runtime::Runtime;
