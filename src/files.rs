@@ -9,8 +9,8 @@ use crate::{Error, Result};
 use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
+use std::path::{Component, Path, PathBuf};
+use tempfile::{NamedTempFile, PersistError};
 
 /// Before the umask takes its part.
 const MODE: u32 = 0o666;
@@ -62,11 +62,33 @@ impl AtomicFile {
     /// [`Error::File`] where the disk is full or the name cannot be taken; what was there before
     /// is still there.
     pub fn commit(self) -> Result<()> {
+        self.finish(|file, path| file.persist(path).map(drop))
+    }
+
+    /// As [`commit`](AtomicFile::commit), but only where there is no file of that name yet: of
+    /// several processes at once one gets the name. `false` where another has it.
+    pub fn commit_new(self) -> Result<bool> {
+        let mut taken = false;
+        self.finish(|file, path| match file.persist_noclobber(path) {
+            Err(e) if e.error.kind() == ErrorKind::AlreadyExists => {
+                taken = true;
+                Ok(())
+            }
+            outcome => outcome.map(drop),
+        })?;
+        Ok(!taken)
+    }
+
+    /// To the disk, then to its name by `persist`.
+    fn finish(
+        self,
+        persist: impl FnOnce(NamedTempFile, &Path) -> Result<(), PersistError>,
+    ) -> Result<()> {
         let path = self.path;
         let fail = |e: io::Error| Error::file(&path, e);
         let file = self.file.into_inner().map_err(|e| fail(e.into_error()))?;
         file.as_file().sync_all().map_err(fail)?;
-        file.persist(&path).map_err(|e| fail(e.error))?;
+        persist(file, &path).map_err(|e| fail(e.error))?;
         sync_folder(&self.folder).map_err(|e| Error::file(&self.folder, e))
     }
 }
@@ -89,6 +111,49 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = AtomicFile::create(path)?;
     file.write_all(bytes).map_err(|e| file.error(e))?;
     file.commit()
+}
+
+/// Writes a whole new file at once; `false`, and nothing written, where one of that name is there.
+///
+/// # Errors
+/// As [`AtomicFile::create`] and [`AtomicFile::commit`].
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<bool> {
+    let mut file = AtomicFile::create(path)?;
+    file.write_all(bytes).map_err(|e| file.error(e))?;
+    file.commit_new()
+}
+
+/// Where the file `name` (with `/` between its parts) lies in `folder`, for names that come from
+/// outside: members of archives above all.
+///
+/// # Errors
+/// A name that is absolute or has `..` in it, or whose folder is a link out of `folder`.
+pub fn inside(folder: &Path, name: &str) -> Result<PathBuf> {
+    let path = folder.join(name);
+    let names_a_file = Path::new(name)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    if !names_a_file || name.is_empty() {
+        return Err(Error::file(
+            folder,
+            format!("a file named `{name}` would lie outside of this folder; rename it in the data set"),
+        ));
+    }
+    // The last part is replaced, not followed, when the file is written.
+    for above in path.ancestors().skip(1).take_while(|above| *above != folder) {
+        let is_link = above.symlink_metadata().is_ok_and(|m| m.is_symlink());
+        let leaves = || match (above.canonicalize(), folder.canonicalize()) {
+            (Ok(target), Ok(folder)) => !target.starts_with(folder),
+            _ => true,
+        };
+        if is_link && leaves() {
+            return Err(Error::file(
+                above,
+                format!("is a link out of {}; take it away", folder.display()),
+            ));
+        }
+    }
+    Ok(path)
 }
 
 /// Makes the names in a folder survive a crash. Some network file systems cannot sync a folder;
@@ -122,6 +187,16 @@ mod tests {
     }
 
     #[test]
+    fn a_new_file_takes_no_name_that_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("record");
+        assert!(write_new(&path, b"first").unwrap());
+        assert!(!write_new(&path, b"second").unwrap());
+        assert_eq!(std::fs::read(&path).unwrap(), b"first");
+        assert_eq!(names(folder.path()), ["record"]);
+    }
+
+    #[test]
     fn what_is_not_committed_leaves_the_old_file_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
@@ -131,6 +206,22 @@ mod tests {
         drop(file);
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(names(folder.path()), ["state"]);
+    }
+
+    #[test]
+    fn names_from_outside_stay_inside() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, out) = (folder.path(), folder.path().join("out"));
+        std::fs::create_dir_all(out.join("real")).unwrap();
+        std::os::unix::fs::symlink(root, out.join("away")).unwrap();
+        std::os::unix::fs::symlink(out.join("real"), out.join("near")).unwrap();
+        for good in ["a.png", "a/b/c.png", "near/c.png", "..a/b..png"] {
+            assert_eq!(inside(&out, good).unwrap(), out.join(good));
+        }
+        for bad in ["/etc/a.png", "../a.png", "a/../../b.png", "away/a.png", ""] {
+            let error = inside(&out, bad).unwrap_err().to_string();
+            assert!(error.starts_with(&out.display().to_string()), "{error}");
+        }
     }
 
     #[test]

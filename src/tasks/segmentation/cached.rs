@@ -38,6 +38,14 @@ pub fn extract(
     let limit = (recipe.train_limit > 0).then_some(recipe.train_limit);
     let indices = evenly_spread(train.len(), limit);
     let (side, size) = (recipe.crop() as usize, recipe.label_size as usize);
+    let label_bytes = (size as u64).pow(2).saturating_mul(indices.len() as u64);
+    if label_bytes > MOST_BYTES as u64 {
+        return Err(Error::usage(format!(
+            "the labels of {} images at {size}x{size} would take {} GiB; use a smaller --label-size, or --train-limit",
+            indices.len(),
+            label_bytes >> 30
+        )));
+    }
     let batches = batches::squashed(train, &indices, (side, size), BATCH, runtime);
     let bar = progress::bar(show, "features", "images", indices.len() as u64, 0);
     let mut store: Option<Tensor> = None;
