@@ -1,6 +1,7 @@
 //! Integration tests, by feature: small trees, the real binary, exact results.
 
 mod adaptor_text;
+mod arguments;
 mod arithmetic;
 mod build_revision;
 mod classification;

@@ -75,7 +75,7 @@ pub struct ImagenetArgs {
     resize_mode: ResizeMode,
     /// Round resized sides to multiples of N (default: the model's patch; where the aspect ratio
     /// is kept, its resolution step)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=numbers::MAX_SIDE))]
     resize_multiple: Option<u32>,
     /// Use N val images, spread evenly over the split
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
