@@ -2,6 +2,7 @@
 
 mod adaptor_text;
 mod arguments;
+mod architecture;
 mod arithmetic;
 mod build_revision;
 mod classification;
@@ -12,6 +13,7 @@ mod hub;
 mod imagenet;
 mod imagenet_figures;
 mod images;
+mod interrupt;
 mod knn;
 mod latency;
 mod plots;
@@ -26,6 +28,7 @@ mod siglip_zero_shot;
 mod teachers;
 mod text;
 mod torchscript;
+mod training;
 mod weights;
 mod weights_damage;
 mod zero_shot;

@@ -1,10 +1,10 @@
 //! Flags that several subcommands share.
 
 use crate::models::torchscript::{Given, Layout};
-use crate::models::{BuildOptions, ModelSpec, Window};
+use super::numbers;
+use crate::models::{BuildOptions, ModelSpec, Purpose, Window};
 use crate::runtime::device::{self, default_threads};
 use crate::runtime::{Precision, Rank, Runtime};
-use super::numbers;
 use crate::{Error, Result};
 use clap::Args;
 use std::path::PathBuf;
@@ -112,6 +112,7 @@ impl ModelArgs {
         BuildOptions {
             device: runtime.device,
             kind: runtime.precision.kind(),
+            purpose: Purpose::Inference,
             pos_align_corners: self.pos_align_corners,
             window: self.window,
             vitdet_window: self.vitdet_window,
