@@ -98,8 +98,15 @@ fn predictions_are_written_into_their_folder_only() {
         bytes
     };
     let name = target.join("evil.png").display().to_string();
-    let (images, masks) = (home.path().join("images.tar"), home.path().join("masks.tar"));
-    inside(&name, &images, &png(png::ColorType::Rgb, &[90; 28 * 28 * 3]));
+    let (images, masks) = (
+        home.path().join("images.tar"),
+        home.path().join("masks.tar"),
+    );
+    inside(
+        &name,
+        &images,
+        &png(png::ColorType::Rgb, &[90; 28 * 28 * 3]),
+    );
     let labels: Vec<u8> = (0..28 * 28).map(|i| 1 + (i % 2) as u8).collect();
     inside(&name, &masks, &png(png::ColorType::Grayscale, &labels));
     let classes = home.path().join("classes.txt");

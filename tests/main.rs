@@ -1,8 +1,8 @@
 //! Integration tests, by feature: small trees, the real binary, exact results.
 
 mod adaptor_text;
-mod arguments;
 mod architecture;
+mod arguments;
 mod arithmetic;
 mod build_revision;
 mod classification;

@@ -1,7 +1,7 @@
 //! Flags that several subcommands share.
 
-use crate::models::torchscript::{Given, Layout};
 use super::numbers;
+use crate::models::torchscript::{Given, Layout};
 use crate::models::{BuildOptions, ModelSpec, Purpose, Window};
 use crate::runtime::device::{self, default_threads};
 use crate::runtime::{Precision, Rank, Runtime};

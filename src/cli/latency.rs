@@ -178,7 +178,9 @@ fn options(args: &LatencyArgs, sweep: &LatencyConfig) -> Result<Options> {
         windows,
         vitdet_windows: sweep.vitdet_window.clone(),
         adaptors: sweep.adaptors.clone(),
-        device: device::open(device::parse_device(sweep.device.as_deref().unwrap_or("auto"))?)?,
+        device: device::open(device::parse_device(
+            sweep.device.as_deref().unwrap_or("auto"),
+        )?)?,
         seed: args.random_weights,
         min_rounds: sweep.rounds.unwrap_or(7),
         seconds: sweep.seconds.unwrap_or(5.0),

@@ -142,11 +142,17 @@ pub fn inside(folder: &Path, name: &str) -> Result<PathBuf> {
     if !names_a_file || name.is_empty() {
         return Err(Error::file(
             folder,
-            format!("a file named `{name}` would lie outside of this folder; rename it in the data set"),
+            format!(
+                "a file named `{name}` would lie outside of this folder; rename it in the data set"
+            ),
         ));
     }
     // The last part is replaced, not followed, when the file is written.
-    for above in path.ancestors().skip(1).take_while(|above| *above != folder) {
+    for above in path
+        .ancestors()
+        .skip(1)
+        .take_while(|above| *above != folder)
+    {
         let is_link = above.symlink_metadata().is_ok_and(|m| m.is_symlink());
         let leaves = || match (above.canonicalize(), folder.canonicalize()) {
             (Ok(target), Ok(folder)) => !target.starts_with(folder),

@@ -4,9 +4,9 @@
 //! is an error at [`ParamStore::finish`], unless the architecture names it as known-dead.
 
 use super::checkpoint::{Checkpoint, Source};
-use crate::rng::Rng;
 use super::spectral::{self, Rule};
 use super::trainable::{Mode, Registry};
+use crate::rng::Rng;
 use crate::{Error, Result};
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;

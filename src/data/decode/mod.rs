@@ -8,13 +8,13 @@ mod gif;
 mod jpeg;
 mod orient;
 mod other;
-mod size;
 mod pnm;
+mod size;
 mod tiff;
 
 pub use super::image::RgbImage;
-pub use size::image_size;
 use super::image::{Part, Region};
+pub use size::image_size;
 
 /// What a file may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -109,7 +109,10 @@ mod tests {
             BitDepth::Four,
             &[0x12, 0x30, 0xab, 0xc0],
         );
-        assert_eq!(decode(&bytes, &most(100)).unwrap().values, [1, 2, 3, 10, 11, 12]);
+        assert_eq!(
+            decode(&bytes, &most(100)).unwrap().values,
+            [1, 2, 3, 10, 11, 12]
+        );
         let bytes = encode(1, 2, ColorType::Grayscale, BitDepth::Sixteen, &[1, 2, 0, 7]);
         assert_eq!(decode(&bytes, &most(100)).unwrap().values, [258, 7]);
     }
@@ -117,7 +120,11 @@ mod tests {
     #[test]
     fn colours_and_bombs_are_refused() {
         let bytes = encode(1, 1, ColorType::Rgb, BitDepth::Eight, &[1, 2, 3]);
-        assert!(decode(&bytes, &most(100)).unwrap_err().contains("palette indices"));
+        assert!(
+            decode(&bytes, &most(100))
+                .unwrap_err()
+                .contains("palette indices")
+        );
         let bytes = encode(2, 2, ColorType::Grayscale, BitDepth::Eight, &[0; 4]);
         assert!(
             decode(&bytes, &most(3))

@@ -187,7 +187,9 @@ impl Recipe {
                 info.architecture, info.step
             )));
         }
-        let pixels = resolution.saturating_pow(2).saturating_mul(self.batch_size as i64);
+        let pixels = resolution
+            .saturating_pow(2)
+            .saturating_mul(self.batch_size as i64);
         if pixels > MAX_BATCH_PIXELS {
             return Err(Error::usage(format!(
                 "a batch of {} images of {resolution}x{resolution} has {pixels} pixels, more than the limit of {MAX_BATCH_PIXELS}; use a smaller --batch-size or --resolution",
