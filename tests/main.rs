@@ -2,6 +2,7 @@
 
 mod adaptor_text;
 mod architecture;
+mod arguments;
 mod arithmetic;
 mod build_revision;
 mod cases_data;

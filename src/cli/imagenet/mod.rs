@@ -5,7 +5,7 @@ mod details;
 mod resolution;
 
 use super::common::{ModelArgs, OutputArgs, RuntimeArgs};
-use super::output;
+use super::{numbers, output};
 use crate::config::DatasetLayout;
 use crate::data::classification::{self, Classification, OpenOptions};
 use crate::data::transform::Transform;
@@ -59,7 +59,7 @@ pub struct ImagenetArgs {
     #[arg(long, default_value = "20", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
     k: Vec<u32>,
     /// Temperatures of the votes exp(similarity / T); several with commas
-    #[arg(long, default_value = "0.07", value_delimiter = ',', value_parser = positive)]
+    #[arg(long, default_value = "0.07", value_delimiter = ',', value_parser = numbers::positive)]
     temperature: Vec<f64>,
     /// Use this adaptor's summary instead of the backbone's (zero-shot: instead of the first that
     /// imitates an image-text teacher)
@@ -85,7 +85,7 @@ pub struct ImagenetArgs {
     resize_mode: ResizeMode,
     /// Round resized sides to multiples of N (default: the model's patch; where the aspect ratio
     /// is kept, its resolution step)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=numbers::MAX_SIDE))]
     resize_multiple: Option<u32>,
     /// Use N val images, spread evenly over the split
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -270,11 +270,4 @@ fn run_model(
         outcomes.extend(run_task(task, &job, args, zero_shot)?);
     }
     Ok(outcomes)
-}
-
-fn positive(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(value) if value > 0.0 && value.is_finite() => Ok(value),
-        _ => Err("must be a positive number".into()),
-    }
 }
