@@ -140,7 +140,10 @@ fn w04_links_inside_a_tar() {
     let tree = summary(home.path(), &data.join("tree"));
     assert_eq!(samples(&tar), [12, 12]);
     for split in 0..2 {
-        assert_eq!(tar["splits"][split]["per_class"], tree["splits"][split]["per_class"]);
+        assert_eq!(
+            tar["splits"][split]["per_class"],
+            tree["splits"][split]["per_class"]
+        );
     }
     assert_eq!(top1(knn(home.path()).arg(data.join("all.tar"))).0, 100.0);
 }
