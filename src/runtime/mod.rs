@@ -6,8 +6,10 @@ pub mod guard;
 pub mod home;
 pub mod interrupt;
 pub mod progress;
+pub mod rank;
 pub mod shim;
 
 pub use device::{Precision, Runtime};
 pub use guard::guard;
 pub use home::home;
+pub use rank::Rank;
