@@ -17,7 +17,10 @@ pub const LIBTORCH_VERSION: &str = env!("RADIO_EVAL_LIBTORCH_VERSION");
 pub fn machine(runtime: &Runtime) -> MachinePart {
     MachinePart {
         cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        cpu_capabilities: cpu::capabilities().iter().map(ToString::to_string).collect(),
+        cpu_capabilities: cpu::capabilities()
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         slow_precision: cpu::slowness(runtime.device, runtime.precision),
         others_cpu_percent: None,
         gpu: None,

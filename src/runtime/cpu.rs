@@ -1,9 +1,9 @@
 //! What this machine's CPU can do in one instruction.
 
 use super::Precision;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::OnceLock;
-use tch::Device;
+use std::sync::atomic::{AtomicU8, Ordering};
+use tch::{Device, Kind};
 
 /// Instruction sets that decide how fast networks run, by the kernel's names: x86, then Arm.
 const KNOWN: [&str; 17] = [
@@ -71,8 +71,12 @@ pub fn slowness(device: Device, precision: Precision) -> Option<String> {
 }
 
 /// Says so on stderr, once for each precision, before the work begins.
-pub fn warn_where_slow(device: Device, precision: Precision) {
+pub fn warn_where_slow(device: Device, kind: Kind) {
     static TOLD: AtomicU8 = AtomicU8::new(0);
+    let all = [Precision::Fp32, Precision::Bf16, Precision::Fp16];
+    let Some(precision) = all.into_iter().find(|p| p.kind() == kind) else {
+        return;
+    };
     if let Some(sentence) = slowness(device, precision) {
         let bit = 1u8 << precision as u8;
         if TOLD.fetch_or(bit, Ordering::Relaxed) & bit == 0 {

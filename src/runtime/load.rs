@@ -1,8 +1,6 @@
 //! How much of the CPU other processes used while this one measured.
 
-use rustix::param::clock_ticks_per_second;
-use rustix::thread::{CpuSet, sched_getaffinity};
-use rustix::time::{ClockId, clock_gettime};
+use std::mem::MaybeUninit;
 use std::time::{Duration, Instant};
 
 /// Share in percent above which a timing is called disturbed.
@@ -60,9 +58,11 @@ fn usage() -> Option<Usage> {
     let text = std::fs::read_to_string("/proc/stat").ok()?;
     let allowed = allowed_cores()?;
     let (all, cores) = busy(&text, |core| allowed.contains(&core));
-    (cores > 0).then(|| Usage {
-        all: all as f64 / clock_ticks_per_second() as f64,
-        own: own_seconds(),
+    // SAFETY: a plain question to the C library.
+    let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    (cores > 0 && ticks > 0).then_some(Usage {
+        all: all as f64 / ticks as f64,
+        own: own_seconds()?,
         cores,
     })
 }
@@ -85,14 +85,31 @@ fn busy(stat: &str, counts: impl Fn(usize) -> bool) -> (u64, usize) {
 
 /// The cores that this process may run on.
 fn allowed_cores() -> Option<Vec<usize>> {
-    let set = sched_getaffinity(None).ok()?;
-    Some((0..CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect())
+    let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed();
+    // SAFETY: the kernel fills a set of the size given; 0 is this process.
+    let set = unsafe {
+        let size = std::mem::size_of::<libc::cpu_set_t>();
+        if libc::sched_getaffinity(0, size, set.as_mut_ptr()) != 0 {
+            return None;
+        }
+        set.assume_init()
+    };
+    // SAFETY: indices stay below the size of the set.
+    let is_set = |core: &usize| unsafe { libc::CPU_ISSET(*core, &set) };
+    Some((0..libc::CPU_SETSIZE as usize).filter(is_set).collect())
 }
 
 /// CPU seconds of all threads of this process.
-fn own_seconds() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+fn own_seconds() -> Option<f64> {
+    let mut time = MaybeUninit::<libc::timespec>::zeroed();
+    // SAFETY: the kernel fills the struct.
+    let time = unsafe {
+        if libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, time.as_mut_ptr()) != 0 {
+            return None;
+        }
+        time.assume_init()
+    };
+    Some(time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9)
 }
 
 #[cfg(test)]
