@@ -1,8 +1,11 @@
 //! Integration tests, by feature: small trees, the real binary, exact results.
 
 mod adaptor_text;
+mod architecture;
+mod arguments;
 mod arithmetic;
 mod build_revision;
+mod cases_data;
 mod classification;
 mod common;
 mod eradio;
@@ -11,6 +14,7 @@ mod hub;
 mod imagenet;
 mod imagenet_figures;
 mod images;
+mod interrupt;
 mod knn;
 mod latency;
 mod plots;
@@ -25,6 +29,7 @@ mod siglip_zero_shot;
 mod teachers;
 mod text;
 mod torchscript;
+mod training;
 mod weights;
 mod weights_damage;
 mod zero_shot;

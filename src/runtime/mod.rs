@@ -9,8 +9,10 @@ pub mod interrupt;
 pub mod load;
 pub mod nvml;
 pub mod progress;
+pub mod rank;
 pub mod shim;
 
 pub use device::{Precision, Runtime};
 pub use guard::guard;
 pub use home::home;
+pub use rank::Rank;
