@@ -1,8 +1,9 @@
 //! A tensor that is still in its file.
 
 use super::trainable::Provenance;
+use crate::files::MappedFile;
+use crate::runtime::interrupt;
 use crate::{Error, Result};
-use memmap2::{Mmap, UncheckedAdvice};
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -11,8 +12,7 @@ use tch::{Device, Kind, Tensor};
 
 /// A weight file mapped into memory.
 pub struct Mapping {
-    path: PathBuf,
-    map: Mmap,
+    map: MappedFile,
 }
 
 impl Mapping {
@@ -25,37 +25,23 @@ impl Mapping {
         if meta.len() == 0 {
             return Err(Error::file(path, "is empty; fetch it again"));
         }
-        // SAFETY: the map is read-only; a file changed by another process while we read it can
-        // only give wrong numbers, as with any other way of reading it.
-        let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::file(path, e))?;
-        Ok(Arc::new(Mapping {
-            path: path.to_path_buf(),
-            map,
-        }))
+        let map = MappedFile::map(path, &file).map_err(|e| Error::file(path, e))?;
+        Ok(Arc::new(Mapping { map }))
     }
 
     pub fn path(&self) -> &Path {
-        &self.path
+        self.map.path()
     }
 
     pub fn bytes(&self) -> &[u8] {
         &self.map
     }
+}
 
-    /// Lets the kernel drop the pages of a tensor that has been copied out, so that loading a
-    /// model holds the model, not the model and its file.
-    fn forget(&self, offset: usize, len: usize) {
-        const PAGE: usize = 4096;
-        let start = offset.next_multiple_of(PAGE);
-        let end = (offset + len) / PAGE * PAGE;
-        if end > start {
-            // SAFETY: the mapping is file-backed and read-only; dropped pages are read again.
-            let _ = unsafe {
-                self.map
-                    .unchecked_advise_range(UncheckedAdvice::DontNeed, start, end - start)
-            };
-        }
-    }
+/// Why a tensor is not read.
+struct Opaque {
+    path: PathBuf,
+    reason: String,
 }
 
 type Compute = dyn Fn() -> Result<Tensor> + Send + Sync;
@@ -68,6 +54,8 @@ enum Place {
         strides: Vec<i64>,
     },
     Computed(Arc<Compute>),
+    /// Values of a type that is not read here.
+    Opaque(Arc<Opaque>),
 }
 
 /// Shape and type of a tensor, and how to get its values.
@@ -159,10 +147,35 @@ impl LazyTensor {
         }
     }
 
+    /// A tensor `name` of the file `path` that is `what` ("of type float8"), which is not read
+    /// here: an error for whoever reads it, of no matter to anybody else.
+    pub fn opaque(path: &Path, name: &str, what: &str, shape: Vec<i64>) -> Self {
+        let reason = format!(
+            "tensor `{name}` is {what}, which is not read here; save it as a plain tensor of float32, float16 or bfloat16"
+        );
+        LazyTensor {
+            shape,
+            kind: Kind::Float,
+            provenance: None,
+            place: Place::Opaque(Arc::new(Opaque {
+                path: path.to_path_buf(),
+                reason,
+            })),
+        }
+    }
+
+    /// Whether reading it can only fail ([`LazyTensor::opaque`]).
+    pub fn is_opaque(&self) -> bool {
+        matches!(self.place, Place::Opaque(_))
+    }
+
     /// Reads the values into memory of their own, on `device` and as `kind`.
     pub fn read(&self, device: Device, kind: Kind) -> Result<Tensor> {
+        // The largest networks take minutes to read.
+        interrupt::check()?;
         match &self.place {
             Place::Computed(compute) => Ok(compute()?.f_to_device(device)?.f_to_kind(kind)?),
+            Place::Opaque(opaque) => Err(Error::file(&opaque.path, &opaque.reason)),
             Place::Mapped {
                 map,
                 offset,
@@ -184,7 +197,8 @@ impl LazyTensor {
                     .f_to_device_(device, kind, false, true)?
                     .f_contiguous()?;
                 if let Some(len) = span(&self.shape, strides, self.kind) {
-                    map.forget(*offset, len);
+                    // Loading a model holds the model, not the model and its file.
+                    map.map.forget(*offset, len);
                 }
                 Ok(copy)
             }
