@@ -1,6 +1,6 @@
 //! Floating-point operations of spec/radio.md §11, counted from the operators that run, within 1 %.
 
-use radio_eval::models::{BuildOptions, Request, Window, architecture, backbone, zoo};
+use radio_eval::models::{BuildOptions, Request, Window, architecture, backbone, eradio, zoo};
 use radio_eval::runtime::shim::{self, OperatorRow};
 use radio_eval::weights::Checkpoint;
 use serde_json::Value;
@@ -9,8 +9,10 @@ use tch::{Device, Kind, Tensor};
 /// Operators of one image of `size` pixels.
 fn operators(config: Value, window: Window, sizes: &[i64]) -> Vec<Vec<OperatorRow>> {
     let options = BuildOptions {
-        window,
-        kind: Kind::BFloat16,
+        eradio: eradio::Options {
+            window: Some(window),
+        },
+        kind: Some(Kind::BFloat16),
         ..BuildOptions::default()
     };
     let checkpoint = Checkpoint::random(config, 0);

@@ -18,6 +18,7 @@ mod images;
 mod interrupt;
 mod knn;
 mod latency;
+mod options;
 mod plots;
 mod published;
 mod radio1d;

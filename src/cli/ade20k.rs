@@ -120,7 +120,11 @@ pub fn run(args: &Ade20kArgs, progress: bool) -> anyhow::Result<Outcome> {
     let mut records: Vec<Record> = Vec::new();
     let specs = args.model.specs()?;
     for spec in &specs {
-        let model = resolve(spec, &args.model.build_options(&runtime))?;
+        let options = args
+            .model
+            .build_options(runtime.device, args.runtime.precision);
+        let model = resolve(spec, &options)?;
+        let runtime = runtime.running_in(model.backbone.info().precision);
         let options = Options {
             adaptor: args.adaptor.clone(),
             head: args.head.clone(),

@@ -1,11 +1,34 @@
 //! An adaptor: what the student's tokens look like in one teacher's space.
 
 use super::config::AdaptorConfig;
-use super::heads::Head;
-use crate::Result;
-use crate::models::AdaptorFeatures;
+use super::heads::{Head, HeadKind};
+use crate::models::{AdaptorFeatures, BuildOptions};
 use crate::weights::Params;
+use crate::{Error, Result};
 use tch::{Kind, Tensor};
+
+/// LayerNorm eps of the attention head's blocks where the user does not say: timm's own LayerNorm,
+/// since 1.0.31 at the latest; it was 1e-5 up to 1.0.15 at least (spec §4.2).
+const ATTENTION_HEAD_EPS: f64 = 1e-6;
+
+/// The eps of the attention heads among `adaptors`; `None` where there are none, for which a
+/// choice of the user is an error.
+pub fn attention_eps(options: &BuildOptions, adaptors: &[AdaptorConfig]) -> Result<Option<f64>> {
+    let is_attention = |a: &AdaptorConfig| {
+        a.feature
+            .is_some_and(|shape| matches!(shape.kind, HeadKind::Attention { .. }))
+    };
+    match (
+        adaptors.iter().any(is_attention),
+        options.attention_head_eps,
+    ) {
+        (false, Some(_)) => Err(Error::usage(
+            "--attention-head-eps does nothing: no adaptor of this network has an attention head; leave it out",
+        )),
+        (false, None) => Ok(None),
+        (true, eps) => Ok(Some(eps.unwrap_or(ATTENTION_HEAD_EPS))),
+    }
+}
 
 pub struct Adaptor {
     pub name: String,
@@ -19,7 +42,8 @@ pub struct Adaptor {
 
 impl Adaptor {
     /// `p` is `adaptors.NAME`.
-    pub fn new(p: &Params, config: &AdaptorConfig, attention_eps: f64) -> Result<Self> {
+    pub fn new(p: &Params, config: &AdaptorConfig, attention_eps: Option<f64>) -> Result<Self> {
+        let attention_eps = attention_eps.unwrap_or(ATTENTION_HEAD_EPS);
         Ok(Adaptor {
             name: config.name.clone(),
             token: config.token,

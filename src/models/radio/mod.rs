@@ -39,8 +39,17 @@ use config::{Config, Summary};
 use indexmap::IndexMap;
 use normalizer::{FeatureNormalizer, InterNormalizer};
 use patch::PatchGenerator;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 use vitdet::VitDet;
+
+/// What may be chosen for RADIO ViTs alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Options {
+    /// Instead of the zoo entry's rule for interpolating positions (RADIO1D has it too).
+    pub pos_align_corners: Option<bool>,
+    /// ViTDet window in patches; tightens the resolution step.
+    pub vitdet_window: Option<i64>,
+}
 
 /// A RADIO student.
 pub struct RadioVit {
@@ -155,10 +164,4 @@ impl Backbone for RadioVit {
             ..self.extract(&self.final_norm(tokens), grid, request)
         })
     }
-}
-
-/// The precision a run asks for and the one the args ask for, brought together: a checkpoint
-/// that is meant to run in half precision (radio_v2.1) does so unless the user chose another.
-pub(in crate::models) fn precision(run: Kind, args: Kind) -> Kind {
-    if run == Kind::Float { args } else { run }
 }
