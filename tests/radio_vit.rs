@@ -431,7 +431,7 @@ fn spectral_weights_fold_as_upstream() {
 }
 
 fn check_fold(folder: &Path, loaded: &Path) {
-    use radio_eval::models::radio::{args::Args, keys};
+    use radio_eval::models::student::{args::Args, keys};
     use radio_eval::weights::spectral;
     let checkpoint = raw(folder);
     let args = Args::of(&checkpoint.config);

@@ -299,6 +299,8 @@ impl InternVit {
 fn info(config: &Config, options: &BuildOptions) -> BackboneInfo {
     let size = config.side * config.patch;
     let mut settings = Map::new();
+    settings.insert("heads".into(), config.heads.into());
+    settings.insert("eps".into(), config.eps.into());
     settings.insert("positions".into(), Resample::Plain.name().into());
     settings.insert("blocks".into(), Value::from(config.depth));
     BackboneInfo {

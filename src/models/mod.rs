@@ -21,6 +21,7 @@ pub mod request;
 pub mod resolve;
 pub mod sam;
 pub mod siglip;
+pub mod student;
 pub mod text;
 pub mod torchscript;
 pub mod vit;

@@ -148,6 +148,7 @@ fn info(config: &Config, options: &BuildOptions) -> BackboneInfo {
     // smaller model of one's own is meant for the size it was trained at.
     let preferred = native.clamp(config.patch, 224.max(config.patch));
     let mut settings = Map::new();
+    config.block.note(&mut settings);
     settings.insert("positions".into(), config.rule.name().into());
     BackboneInfo {
         architecture: format!(

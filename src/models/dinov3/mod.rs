@@ -148,6 +148,7 @@ fn info(config: &Config, options: &BuildOptions) -> BackboneInfo {
     let width = config.block.width;
     let fitting = (config.image_size / config.patch * config.patch).max(config.patch);
     let mut settings = Map::new();
+    config.block.note(&mut settings);
     settings.insert("positions".into(), Value::from("rotary"));
     BackboneInfo {
         architecture: format!("DINOv3 ViT-{}/{}", vit::size_name(width), config.patch),

@@ -6,12 +6,11 @@ use crate::models::architecture::Architecture;
 use crate::models::backbone::{Backbone, BackboneInfo};
 use crate::models::normalise::{Constants, Normalise};
 use crate::models::options::{BuildOptions, Flag, Purpose};
-use crate::models::radio::adaptor::{Adaptor, attention_eps};
-use crate::models::radio::args::Args;
-use crate::models::radio::config::adaptors;
-use crate::models::radio::keys::Keys;
-use crate::models::radio::load as radio;
-use crate::models::radio::normalizer::FeatureNormalizer;
+use crate::models::student::adaptor::{Adaptor, adaptors, attention_eps};
+use crate::models::student::args::Args;
+use crate::models::student::conditioner::conditioner as student_conditioner;
+use crate::models::student::keys::Keys;
+use crate::models::student::normalizer::FeatureNormalizer;
 use crate::weights::{Checkpoint, ParamStore, Params, Registry, spectral};
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};
@@ -83,7 +82,7 @@ impl Architecture for ERadio {
 }
 
 impl Model {
-    /// `checkpoint` has the names of [`crate::models::radio::keys`].
+    /// `checkpoint` has the names of [`crate::models::student::keys`].
     fn new(
         checkpoint: &Checkpoint,
         options: &BuildOptions,
@@ -158,7 +157,7 @@ fn conditioner(
 ) -> Result<Option<Constants>> {
     let stored = root.pp("input_conditioner").has("norm_mean");
     if checkpoint.tensors().is_none() || stored {
-        return radio::conditioner(root, checkpoint, options).map(Some);
+        return student_conditioner(root, checkpoint, options).map(Some);
     }
     let given = &options.torchscript;
     if given.mean.is_some() || given.std.is_some() {

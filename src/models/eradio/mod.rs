@@ -29,9 +29,9 @@ pub use network::Network;
 
 use super::backbone::{Backbone, BackboneInfo, Features, Intermediate};
 use super::normalise::Normalise;
-use super::radio::adaptor::Adaptor;
-use super::radio::normalizer::FeatureNormalizer;
 use super::request::{Aggregation, BlockPlan, Request};
+use super::student::adaptor::Adaptor;
+use super::student::normalizer::FeatureNormalizer;
 use crate::weights::Trainable;
 use crate::{Error, Result};
 use tch::{Kind, Tensor};

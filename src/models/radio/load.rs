@@ -1,24 +1,26 @@
 //! Building a RADIO ViT from a checkpoint or from random weights.
 
-use super::adaptor::{Adaptor, attention_eps};
-use super::args::Args;
+use super::RadioVit;
 use super::block::Block;
 use super::config::{Config, Summary};
-use super::normalizer::{FeatureNormalizer, InterNormalizer};
 use super::patch::PatchGenerator;
 use super::sizes::Sizes;
 use super::vitdet::VitDet;
-use super::{RadioVit, keys};
 use crate::models::architecture::Architecture;
 use crate::models::backbone::{Backbone, BackboneInfo};
 use crate::models::layers::LayerNorm;
-use crate::models::normalise::{self, Constants, MeanStd, Normalise};
+use crate::models::normalise::Normalise;
 use crate::models::options::{BuildOptions, Flag, Purpose};
+use crate::models::student::adaptor::{Adaptor, attention_eps};
+use crate::models::student::args::Args;
+use crate::models::student::conditioner::conditioner;
+use crate::models::student::keys;
+use crate::models::student::normalizer::{FeatureNormalizer, InterNormalizer};
 use crate::runtime::Precision;
-use crate::weights::{Checkpoint, ParamStore, Params, Registry, Source, spectral};
+use crate::weights::{Checkpoint, ParamStore, Registry, Source, spectral};
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// Longer side of the default resolution where neither the file nor the zoo names one.
 pub(in crate::models) const DEFAULT_SIDE: i64 = 512;
@@ -168,7 +170,7 @@ impl RadioVit {
             .map(|(count, per_block)| {
                 InterNormalizer::new(
                     &root.pp("inter_feature_normalizer"),
-                    &config,
+                    config.width,
                     count,
                     per_block,
                 )
@@ -262,39 +264,6 @@ impl RadioVit {
             trainable: None,
         })
     }
-}
-
-/// The pixel normalisation of the file; OpenAI CLIP's for random weights (upstream's default).
-pub(in crate::models) fn conditioner(
-    root: &Params,
-    checkpoint: &Checkpoint,
-    options: &BuildOptions,
-) -> Result<Constants> {
-    let (mean_std, source): (MeanStd, _) = match checkpoint.source {
-        Source::Random(_) => {
-            let (mean, std) = normalise::CLIP;
-            let p = root.pp("input_conditioner");
-            for (name, values) in [("norm_mean", mean), ("norm_std", std)] {
-                let values = Tensor::from_slice(&values).to_kind(Kind::Float);
-                p.constant(name, values.view([3, 1, 1]));
-            }
-            (normalise::CLIP, "upstream's default")
-        }
-        Source::File(_) | Source::TorchScript => {
-            let three = |name: &str| -> Result<[f64; 3]> {
-                let values = root.pp("input_conditioner").buffer(name, &[3, 1, 1])?;
-                let values = values
-                    .to_device(Device::Cpu)
-                    .to_kind(Kind::Double)
-                    .view([3]);
-                Ok(std::array::from_fn(|i| values.double_value(&[i as i64])))
-            };
-            let stored = (three("norm_mean")?, three("norm_std")?);
-            (stored, "input_conditioner in the file")
-        }
-    };
-    let source = source.into();
-    Constants::of_user_or(options, Constants { mean_std, source })
 }
 
 /// The file's own preference, else the zoo's, else a square of `side` pixels.

@@ -7,10 +7,12 @@ use super::{Neck, Radio1d};
 use crate::models::architecture::Architecture;
 use crate::models::normalise::Normalise;
 use crate::models::options::{BuildOptions, Flag};
-use crate::models::radio::adaptor::{Adaptor, attention_eps};
-use crate::models::radio::args::Args;
+use crate::models::radio::load;
 use crate::models::radio::patch::{PatchGenerator, PatchShape};
-use crate::models::radio::{adaptors_in, keys, load};
+use crate::models::student::adaptor::{Adaptor, adaptors, attention_eps};
+use crate::models::student::args::Args;
+use crate::models::student::conditioner::conditioner;
+use crate::models::student::keys;
 use crate::models::{Backbone, BackboneInfo};
 use crate::runtime::Precision;
 use crate::weights::{Checkpoint, ParamStore, Source, spectral};
@@ -128,11 +130,11 @@ impl Radio1d {
         let encoder = Encoder::new(&model, &shape)?;
         let decoder = Decoder::new(&model.pp("decoder"), &shape)?;
         let parameters = store.parameters();
-        let constants = load::conditioner(&root, checkpoint, options)?;
+        let constants = conditioner(&root, checkpoint, options)?;
         let input_conditioner = Normalise::new(constants.mean_std, options.device, kind);
         root.skip("summary_idxs");
 
-        let heads = adaptors_in(checkpoint, Args::of(&checkpoint.config))?;
+        let heads = adaptors(checkpoint, Args::of(&checkpoint.config))?;
         if given.neck != Neck::Decoder && !heads.is_empty() {
             tracing::debug!("adaptors read the decoder; this neck has none");
         }

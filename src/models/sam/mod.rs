@@ -150,6 +150,7 @@ impl Sam {
 fn info(config: &Config, options: &BuildOptions, parameters: i64) -> BackboneInfo {
     let size = config.side * config.patch;
     let mut settings = Map::new();
+    settings.insert("heads".into(), config.heads.into());
     settings.insert("tokens".into(), Value::from("before the neck"));
     BackboneInfo {
         architecture: format!("SAM ViT-{}/{}", vit::size_name(config.width), config.patch),

@@ -270,6 +270,7 @@ fn info(config: &Config, options: &BuildOptions, pools: bool) -> BackboneInfo {
     };
     let mut settings = Map::new();
     settings.insert("activation".into(), config.activation.name().into());
+    config.block.note(&mut settings);
     settings.insert("positions".into(), config.rule.name().into());
     if !pools {
         let summary = "mean of the patch tokens: the file has no attention pool";

@@ -1,11 +1,66 @@
 //! An adaptor: what the student's tokens look like in one teacher's space.
 
-use super::config::AdaptorConfig;
-use super::heads::{Head, HeadKind};
+use super::args::{Args, Teacher};
+use super::heads::{Head, HeadKind, HeadShape, UPSAMPLE_NONE};
 use crate::models::{AdaptorFeatures, BuildOptions};
-use crate::weights::Params;
+use crate::weights::{Checkpoint, Params, Source};
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
+
+/// A head pair that imitates one teacher.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdaptorConfig {
+    pub name: String,
+    /// The cls token it reads.
+    pub token: i64,
+    pub summary: HeadShape,
+    /// `None` where the file has no feature head.
+    pub feature: Option<HeadShape>,
+}
+
+/// The adaptors in the file, in the order of the teachers.
+pub fn adaptors(checkpoint: &Checkpoint, args: Args) -> Result<Vec<AdaptorConfig>> {
+    let Source::File(tensors) = &checkpoint.source else {
+        return Ok(Vec::new());
+    };
+    let mut names: Vec<&str> = Vec::new();
+    for key in tensors.keys() {
+        let name = key
+            .strip_prefix("adaptors.")
+            .and_then(|k| k.split('.').next());
+        if let Some(name) = name.filter(|name| !names.contains(name)) {
+            names.push(name);
+        }
+    }
+    let teachers = args.teachers();
+    let place = |name: &str| teachers.iter().position(|t| t.name == name);
+    names.sort_by_key(|name| place(name).unwrap_or(usize::MAX));
+    names
+        .into_iter()
+        .map(|name| {
+            let teacher: Option<&Teacher> = place(name).map(|i| &teachers[i]);
+            let stored = &checkpoint.config["adaptor_configs"][name];
+            let token = stored["head_idx"].as_i64();
+            let upsample = stored["feature"]["upsample_factor"].as_i64();
+            let head = |module: &str, upsample: i64| {
+                HeadShape::of_file(checkpoint, &format!("adaptors.{name}.{module}"), upsample)
+            };
+            Ok(AdaptorConfig {
+                name: name.to_string(),
+                token: token.or(teacher.map(|t| t.token_slot)).unwrap_or(0),
+                summary: head("head_mlp", UPSAMPLE_NONE)?,
+                feature: tensors
+                    .keys()
+                    .any(|k| k.starts_with(&format!("adaptors.{name}.feat_mlp.")))
+                    .then(|| {
+                        let factor = upsample.or(teacher.map(|t| t.upsample));
+                        head("feat_mlp", factor.unwrap_or(UPSAMPLE_NONE).max(1))
+                    })
+                    .transpose()?,
+            })
+        })
+        .collect()
+}
 
 /// LayerNorm eps of the attention head's blocks where the user does not say: timm's own LayerNorm,
 /// since 1.0.31 at the latest; it was 1e-5 up to 1.0.15 at least (spec §4.2).
