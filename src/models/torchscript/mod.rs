@@ -9,7 +9,7 @@
 //! of `output`. It is run once at load, to learn its widths.
 
 mod output;
-mod settings;
+pub mod settings;
 
 pub use settings::{Given, Layout, Size};
 
