@@ -13,6 +13,7 @@ mod imagenet_figures;
 mod images;
 mod knn;
 mod latency;
+mod plots;
 mod published;
 mod radio1d;
 mod radio_vit;

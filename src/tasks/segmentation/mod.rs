@@ -9,6 +9,7 @@ mod features;
 mod font;
 mod infer;
 mod live;
+mod order;
 mod output;
 mod probe;
 mod quick;
