@@ -2,7 +2,7 @@
 
 use crate::models::torchscript::{Given, Layout};
 use crate::models::{BuildOptions, ModelSpec, Window};
-use crate::runtime::device::parse_device;
+use crate::runtime::device::{parse_device, prepare};
 use crate::runtime::{Precision, Runtime};
 use crate::{Error, Result};
 use clap::Args;
@@ -169,6 +169,9 @@ pub struct RuntimeArgs {
     pub threads: Option<usize>,
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Let fp32 matrix products and convolutions on CUDA use TF32: faster, 10 bits of mantissa
+    #[arg(long)]
+    pub tf32: bool,
 }
 
 impl RuntimeArgs {
@@ -176,12 +179,15 @@ impl RuntimeArgs {
         if let Some(threads) = self.threads {
             set_threads(threads);
         }
+        let device = parse_device(&self.device)?;
+        prepare(device, self.tf32)?;
         tch::manual_seed(self.seed as i64);
         Ok(Runtime {
-            device: parse_device(&self.device)?,
+            device,
             precision: self.precision,
             workers: self.workers.unwrap_or(Runtime::cpu().workers).max(1),
             seed: self.seed,
+            tf32: self.tf32,
         })
     }
 }

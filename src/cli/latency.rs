@@ -8,8 +8,9 @@ use crate::models::{ModelSpec, zoo};
 use crate::report::plot::{self, accuracy_throughput};
 use crate::report::render::{self, Renderer};
 use crate::report::{Record, Table, write_text};
-use crate::runtime::shim::{OperatorRow, allow_tf32};
-use crate::runtime::{Precision, device::parse_device};
+use crate::runtime::Precision;
+use crate::runtime::device::{parse_device, prepare};
+use crate::runtime::shim::OperatorRow;
 use crate::tasks::latency::{self, Observer, Options};
 use crate::{Error, Result};
 use clap::Args;
@@ -60,7 +61,7 @@ pub struct LatencyArgs {
     /// Replay captured CUDA graphs instead of launching operators
     #[arg(long)]
     pub cuda_graph: bool,
-    /// Let fp32 matrix products on CUDA use TF32
+    /// Let fp32 matrix products and convolutions on CUDA use TF32: faster, 10 bits of mantissa
     #[arg(long)]
     pub tf32: bool,
     /// Print an array of records instead of the table
@@ -92,9 +93,7 @@ pub fn run(args: LatencyArgs) -> anyhow::Result<Outcome> {
         .into());
     }
     let options = options(&args, &sweep)?;
-    if options.device.is_cuda() {
-        allow_tf32(args.tf32)?;
-    }
+    prepare(options.device, options.tf32)?;
     let out = sweep.out.unwrap_or_else(|| "results/latency".into());
     output::prepare(&out)?;
     let mut writer = Writer { out: &out };
@@ -182,6 +181,7 @@ fn options(args: &LatencyArgs, sweep: &LatencyConfig) -> Result<Options> {
         seconds: sweep.seconds.unwrap_or(5.0).max(0.0),
         baseline: sweep.baseline.clone(),
         cuda_graph: args.cuda_graph,
+        tf32: args.tf32,
         profile: args.profile,
     })
 }

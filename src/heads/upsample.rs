@@ -1,6 +1,6 @@
 //! Enlarging a map of logits: bilinear, `align_corners=False`, without antialias.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Elements of one band of enlarged logits (64 MiB in fp32).
 const BAND: i64 = 1 << 24;
@@ -18,13 +18,13 @@ pub fn argmax(logits: &Tensor, height: i64, width: i64) -> Tensor {
     let device = logits.device();
     // Columns first: [C, h, width].
     let wide = bilinear(&logits.unsqueeze(0), rows, width).squeeze_dim(0);
-    let (upper, lower, weight) = taps(rows, height);
+    let (upper, lower, weight) = taps(rows, height, device);
     let band = (BAND / (classes * width).max(1)).clamp(1, height);
     let bands: Vec<Tensor> = (0..height)
         .step_by(band as usize)
         .map(|start| {
             let len = band.min(height - start);
-            let take = |t: &Tensor| t.narrow(0, start, len).to_device(device);
+            let take = |t: &Tensor| t.narrow(0, start, len);
             let top = wide.index_select(1, &take(&upper));
             let bottom = wide.index_select(1, &take(&lower));
             let weight = take(&weight).view([1, len, 1]);
@@ -35,29 +35,32 @@ pub fn argmax(logits: &Tensor, height: i64, width: i64) -> Tensor {
     Tensor::cat(&bands, 0)
 }
 
-/// Per output row the two input rows and the weight of the second, as libtorch computes them
-/// (`area_pixel_compute_source_index` in fp32).
-fn taps(input: i64, output: i64) -> (Tensor, Tensor, Tensor) {
-    let scale = input as f32 / output as f32;
-    let (mut upper, mut lower, mut weight) = (Vec::new(), Vec::new(), Vec::new());
-    for o in 0..output {
-        let at = (scale * (o as f32 + 0.5) - 0.5).max(0.0);
-        let first = (at as i64).min(input - 1);
-        upper.push(first);
-        lower.push((first + 1).min(input - 1));
-        weight.push((at - first as f32).clamp(0.0, 1.0));
-    }
-    (
-        Tensor::from_slice(&upper),
-        Tensor::from_slice(&lower),
-        Tensor::from_slice(&weight),
-    )
+/// Per output row the two input rows (int64) and the weight of the second (fp32), as libtorch
+/// computes them (`area_pixel_compute_source_index` in fp32); made on the device, so that nothing
+/// is copied from the host.
+fn taps(input: i64, output: i64, device: Device) -> (Tensor, Tensor, Tensor) {
+    let scale = f64::from(input as f32 / output as f32);
+    let at = ((Tensor::arange(output, (Kind::Float, device)) + 0.5) * scale - 0.5).clamp_min(0.0);
+    let upper = at.floor().clamp_max((input - 1) as f64);
+    let weight = (&at - &upper).clamp(0.0, 1.0);
+    let upper = upper.to_kind(Kind::Int64);
+    let lower = (&upper + 1).clamp_max(input - 1);
+    (upper, lower, weight)
+}
+
+/// The same as a matrix [output, input]: bilinear enlargement is one product from either side, and
+/// its gradient the products with the transposes.
+pub fn matrix(input: i64, output: i64, device: Device) -> Tensor {
+    let (upper, lower, weight) = taps(input, output, device);
+    let place = Tensor::arange(input, (Kind::Int64, device)).unsqueeze(0);
+    let weight = weight.unsqueeze(1);
+    let at = |rows: &Tensor| place.eq_tensor(&rows.unsqueeze(1)).to_kind(Kind::Float);
+    at(&upper) * (1.0 - &weight) + at(&lower) * weight
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
 
     #[test]
     fn bands_give_what_the_whole_map_gives() {
@@ -71,6 +74,19 @@ mod tests {
             let banded = argmax(&logits, height, width);
             let differ = banded.ne_tensor(&whole).sum(Kind::Int64).int64_value(&[]);
             assert_eq!(differ, 0, "{h}x{w} to {height}x{width}");
+        }
+    }
+
+    #[test]
+    fn the_matrix_enlarges_as_libtorch_does() {
+        for (from, to) in [(9, 64), (5, 5), (12, 9), (1, 7)] {
+            let x = Tensor::randn([1, 1, from, 1], (Kind::Float, Device::Cpu));
+            let expected = bilinear(&x, to, 1).view([to, 1]);
+            let product = matrix(from, to, Device::Cpu).matmul(&x.view([from, 1]));
+            assert!(
+                product.allclose(&expected, 1e-6, 1e-6, false),
+                "{from} to {to}"
+            );
         }
     }
 

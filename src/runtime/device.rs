@@ -1,6 +1,8 @@
 //! Device, precision and thread settings of a run.
 
+use super::shim;
 use crate::{Error, Result};
+use serde_json::{Value, json};
 use std::str::FromStr;
 use tch::{Device, Kind, Tensor};
 
@@ -50,12 +52,15 @@ impl FromStr for Precision {
 /// `tensor` (on the CPU) on `device`. CUDA copies it out of pinned memory behind the kernels that
 /// are under way, so that the host does not wait.
 pub fn upload(tensor: Tensor, device: Device) -> Result<Tensor> {
-    if !device.is_cuda() {
-        return Ok(tensor);
+    match device {
+        Device::Cpu => Ok(tensor),
+        Device::Cuda(_) => {
+            let kind = tensor.kind();
+            let pinned = tensor.f_pin_memory(device)?;
+            Ok(pinned.f_to_device_(device, kind, true, false)?)
+        }
+        other => Ok(tensor.f_to_device(other)?),
     }
-    let kind = tensor.kind();
-    let pinned = tensor.f_pin_memory(device)?;
-    Ok(pinned.f_to_device_(device, kind, true, false)?)
 }
 
 /// Reads `auto`, `cpu`, `cuda` or `cuda:N`. `auto` is CUDA when there is a device, else the CPU.
@@ -88,6 +93,24 @@ pub fn parse_device(text: &str) -> Result<Device> {
     }
 }
 
+/// Makes `device` compute as a run says, before anything else touches it: fp32 is fp32 unless
+/// `tf32`, and the same work gives the same bits.
+///
+/// # Errors
+/// `tf32` without CUDA, which would change nothing.
+pub fn prepare(device: Device, tf32: bool) -> Result<()> {
+    let Device::Cuda(index) = device else {
+        return match tf32 {
+            false => Ok(()),
+            true => Err(Error::usage(
+                "--tf32 is about CUDA, and this run computes on the CPU; leave it out",
+            )),
+        };
+    };
+    shim::set_arithmetic(tf32)?;
+    shim::use_device(index)
+}
+
 /// The settings every task shares.
 #[derive(Debug, Clone, Copy)]
 pub struct Runtime {
@@ -96,6 +119,8 @@ pub struct Runtime {
     /// Worker threads for decoding and resizing.
     pub workers: usize,
     pub seed: u64,
+    /// Whether fp32 matrix products and convolutions on CUDA may use TF32.
+    pub tf32: bool,
 }
 
 impl Runtime {
@@ -105,6 +130,21 @@ impl Runtime {
             precision: Precision::Fp32,
             workers: std::thread::available_parallelism().map_or(1, |n| n.get()),
             seed: 0,
+            tf32: false,
+        }
+    }
+
+    /// What beside device and precision decides the values on CUDA, for records and cache keys;
+    /// `Null` on the CPU.
+    pub fn arithmetic(&self) -> Value {
+        match self.device.is_cuda() {
+            false => Value::Null,
+            true => json!({
+                "tf32": self.tf32,
+                // As shim::set_arithmetic leaves it.
+                "reduced_precision_reduction": self.precision != Precision::Fp32,
+                "deterministic_convolutions": true,
+            }),
         }
     }
 }

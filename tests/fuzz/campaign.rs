@@ -28,7 +28,8 @@ impl Target {
             seeds,
             mend: |_| {},
             read,
-            memory: 64 << 20,
+            // The png crate unpacks text and profiles up to 64 MiB.
+            memory: 96 << 20,
         }
     }
 

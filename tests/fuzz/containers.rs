@@ -97,7 +97,7 @@ pub fn zip_around(pickle: &[u8]) -> Vec<u8> {
         zip.write_all(data).expect("its bytes");
     };
     record("m/data.pkl", pickle);
-    for storage in 0..8 {
+    for storage in 0..16 {
         record(&format!("m/data/{storage}"), &[0; 256]);
     }
     zip.finish().expect("an archive").into_inner()

@@ -7,6 +7,9 @@ pub const MAPPINGS: [&str; 4] = [
     "a.jpg 3\nb.jpg 4\n",
 ];
 
+/// The devkit's ids of the third mapping.
+pub const META: &str = "490\tn01440764\n361\tn01443537\n171\tn01484850\n";
+
 pub const CLASSES: [&str; 3] = [
     "n01440764\ttench, Tinca tinca\nn01443537\tgoldfish\n",
     "cat\ndog\n",

@@ -2,9 +2,10 @@
 
 use crate::campaign::Target;
 use crate::{containers, seeds, tables};
-use radio_eval::config::{datasets, latency::LatencyConfig, probe};
+use radio_eval::cli::latency_sweep::LatencyConfig;
+use radio_eval::config::{DatasetLayout as Layout, datasets};
 use radio_eval::data::brace;
-use radio_eval::data::classification::{self, Layout, classes, mapping::Mapping};
+use radio_eval::data::classification::{self, classes, mapping::Mapping};
 use radio_eval::data::decode::{self, Limits};
 use radio_eval::data::image::Region;
 use radio_eval::data::segmentation::{classes as mask_classes, mask, size};
@@ -13,7 +14,7 @@ use radio_eval::models::text::{ClipTokenizer, SiglipTokenizer};
 use radio_eval::models::torchscript::settings;
 use radio_eval::report::Record;
 use radio_eval::runtime::device;
-use radio_eval::tasks::segmentation::recipe::{Preset, Recipe};
+use radio_eval::tasks::segmentation::recipe::{Preset, Recipe, RecipeValues};
 use radio_eval::tasks::zero_shot::Templates;
 use radio_eval::weights::{Checkpoint, pickle as pickles};
 use std::path::{Path, PathBuf};
@@ -45,22 +46,21 @@ fn text(bytes: &[u8]) -> String {
 fn picture(bytes: &[u8]) -> Result<(), String> {
     let whole = decode::decode(bytes, &LIMITS)?;
     assert_eq!(whole.data.len(), whole.width * whole.height * 3);
-    // A part has the pixels of the whole.
-    let part = decode::decode_part(bytes, &LIMITS, |height, width| Region {
+    // A part has the pixels of the whole, where it was asked for.
+    let middle = |height: usize, width: usize| Region {
         x: width / 3,
         y: height / 3,
         width: width.div_ceil(3),
         height: height.div_ceil(3),
-    })?;
+    };
+    let part = decode::decode_part(bytes, &LIMITS, middle)?;
     assert_eq!((part.width, part.height), (whole.width, whole.height));
-    let own = &part.pixels;
-    for y in 0..own.height {
-        let start = part.x * 3;
-        let row = &whole.row(part.y + y)[start..start + own.width * 3];
-        assert!(
-            own.row(y) == row,
-            "row {y} of a part differs from the whole"
-        );
+    let asked = middle(whole.height, whole.width);
+    for y in asked.y..asked.y + asked.height {
+        let own = |x: usize| 3 * (x - part.x);
+        let row = &part.pixels.row(y - part.y)[own(asked.x)..own(asked.x + asked.width)];
+        let expected = &whole.row(y)[3 * asked.x..3 * (asked.x + asked.width)];
+        assert!(row == expected, "row {y} of a part differs from the whole");
     }
     Ok(())
 }
@@ -267,6 +267,7 @@ pub fn webdataset() -> Target {
 
 pub fn mapping() -> Target {
     Target::new(seeds::texts(&tables::MAPPINGS), |bytes| {
+        file("meta.tsv", tables::META.as_bytes());
         told(Mapping::open(&file("val.tsv", bytes))).map(|_| ())
     })
 }
@@ -326,8 +327,8 @@ pub fn latency_config() -> Target {
 
 pub fn recipe() -> Target {
     Target::new(seeds::texts(&tables::RECIPES), |bytes| {
-        let overrides = told(probe::read(&file("recipe.toml", bytes)))?;
-        let recipe = told(Recipe::new(Preset::RepoHead, &[overrides]))?;
+        let values = told(RecipeValues::read(&file("recipe.toml", bytes)))?;
+        let recipe = told(Recipe::new(Preset::RepoHead, values))?;
         // What is computed from it must not panic either.
         recipe.schedule();
         recipe.describe();

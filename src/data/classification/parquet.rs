@@ -4,6 +4,7 @@
 use super::classes::Class;
 use super::draft::{Draft, Labels};
 use crate::data::labelled::Samples;
+use crate::runtime::guard;
 use crate::{Error, Result};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{ByteArray, ByteArrayType, DataType};
@@ -86,7 +87,21 @@ pub fn draft(paths: &[PathBuf], pattern: &Path) -> Result<Draft> {
 }
 
 /// Opens one file: its shard, its labels (none where it has no such column) and class names.
-fn open(path: &Path) -> Result<(Shard, Vec<u32>, Option<Vec<Class>>)> {
+fn open(path: &Path) -> Result<Opened> {
+    guard::catch(|| read(path)).unwrap_or_else(|panic| Err(gave_up(path, &panic)))
+}
+
+/// The parquet crate asserts what a damaged footer may break.
+fn gave_up(path: &Path, panic: &str) -> Error {
+    Error::file(
+        path,
+        format!("is not a readable parquet file; its reader gave up ({panic})"),
+    )
+}
+
+type Opened = (Shard, Vec<u32>, Option<Vec<Class>>);
+
+fn read(path: &Path) -> Result<Opened> {
     let damaged =
         |e: ParquetError| Error::file(path, format!("is not a readable parquet file ({e})"));
     let file = File::open(path).map_err(|e| Error::file(path, e))?;
@@ -233,7 +248,8 @@ impl Shard {
                 )),
             }
         };
-        let images = read().map_err(|e| {
+        let images = guard::catch(read).map_err(|panic| gave_up(&self.path, &panic))?;
+        let images = images.map_err(|e| {
             Error::file(
                 &self.path,
                 format!("row group {group} cannot be read ({e})"),

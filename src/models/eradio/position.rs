@@ -15,6 +15,7 @@ pub struct PositionBias {
     heads: i64,
     trained_window: i64,
     device: Device,
+    kind: Kind,
     computed: RefCell<HashMap<i64, Tensor>>,
 }
 
@@ -31,11 +32,13 @@ impl PositionBias {
             heads,
             trained_window,
             device: p.device(),
+            kind: p.kind(),
             computed: RefCell::default(),
         })
     }
 
-    /// [1, heads, window², window²] in fp32, to be added to the attention's logits.
+    /// [1, heads, window², window²] in the run's precision, as attention kernels want the mask of
+    /// their queries' type; to be added to the logits.
     pub fn get(&self, window: i64) -> Tensor {
         self.computed
             .borrow_mut()
@@ -64,7 +67,7 @@ impl PositionBias {
             .permute([2, 0, 1])
             .sigmoid()
             * 16.0;
-        bias.contiguous().unsqueeze(0)
+        bias.to_kind(self.kind).contiguous().unsqueeze(0)
     }
 
     /// For each pair of tokens (i, j) of a window the row of the table with their offset: [w⁴]

@@ -13,5 +13,9 @@ int status(F&& f) {
   } catch (const std::exception& e) {
     last_error = e.what();
     return -1;
+  } catch (...) {
+    // An exception that passes into Rust ends the process.
+    last_error = "libtorch threw something that is no std::exception";
+    return -1;
   }
 }

@@ -140,6 +140,7 @@ impl Extractor<'_> {
             "data": fingerprint,
             "transform": self.transform.describe(),
             "precision": self.runtime.precision,
+            "arithmetic": self.runtime.arithmetic(),
             "device": environment::device_name(self.runtime.device),
             // The order of sums depends on both.
             "threads": tch::get_num_threads(),

@@ -91,6 +91,7 @@ impl<'a> Runner<'a> {
             precision,
             workers: 1,
             seed: options.seed,
+            tf32: options.tf32,
         };
         let mut runner = Runner {
             record: RecordBuilder::new("latency", rival.part.clone(), &runtime, case.resolution),

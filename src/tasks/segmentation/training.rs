@@ -140,6 +140,7 @@ impl Training<'_> {
             "settings": self.part.settings,
             "adaptor": self.options.adaptor,
             "precision": self.runtime.precision,
+            "arithmetic": self.runtime.arithmetic(),
             "device": self.runtime.device.is_cuda(),
             "classes": self.data.rule.classes,
             "train": fingerprint(train, indices),
