@@ -1,6 +1,7 @@
 //! Integration tests, by feature: small trees, the real binary, exact results.
 
 mod adaptor_text;
+mod architecture;
 mod arithmetic;
 mod build_revision;
 mod classification;
@@ -11,6 +12,7 @@ mod hub;
 mod imagenet;
 mod imagenet_figures;
 mod images;
+mod interrupt;
 mod knn;
 mod latency;
 mod plots;
@@ -25,6 +27,7 @@ mod siglip_zero_shot;
 mod teachers;
 mod text;
 mod torchscript;
+mod training;
 mod weights;
 mod weights_damage;
 mod zero_shot;

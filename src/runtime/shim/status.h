@@ -14,8 +14,8 @@ int status(F&& f) {
     last_error = e.what();
     return -1;
   } catch (...) {
-    // An exception that passes into Rust ends the process.
-    last_error = "libtorch threw something that is no std::exception";
+    // Nothing may unwind into Rust.
+    last_error = "an exception that is no std::exception";
     return -1;
   }
 }

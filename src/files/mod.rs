@@ -1,9 +1,15 @@
-//! How the tool writes every file that somebody may read later: whole or not at all.
+//! How the tool writes every file that somebody may read later: whole or not at all. How it maps
+//! large ones into memory: [`MappedFile`].
 //!
 //! The bytes go to a temporary file in the same folder, which is synced to the disk, renamed to
 //! its name, and made to stay by syncing the folder. A reader, another process and a crash see
 //! the old file or the new one, never a half of either. The mode is that of any new file (0666
 //! without the umask): results are for others to read.
+
+mod lost_page;
+mod mapped;
+
+pub use mapped::MappedFile;
 
 use crate::{Error, Result};
 use std::fs::{File, Permissions};
