@@ -2,8 +2,10 @@
 
 mod adaptor_text;
 mod architecture;
+mod arguments;
 mod arithmetic;
 mod build_revision;
+mod cases_data;
 mod classification;
 mod common;
 mod eradio;

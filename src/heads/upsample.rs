@@ -18,7 +18,7 @@ pub fn argmax(logits: &Tensor, height: i64, width: i64) -> Tensor {
     let device = logits.device();
     // Columns first: [C, h, width].
     let wide = bilinear(&logits.unsqueeze(0), rows, width).squeeze_dim(0);
-    let (upper, lower, weight) = taps(rows, height, device);
+    let (upper, lower, weight) = taps_on(device, rows, height);
     let band = (BAND / (classes * width).max(1)).clamp(1, height);
     let bands: Vec<Tensor> = (0..height)
         .step_by(band as usize)
@@ -35,10 +35,9 @@ pub fn argmax(logits: &Tensor, height: i64, width: i64) -> Tensor {
     Tensor::cat(&bands, 0)
 }
 
-/// Per output row the two input rows (int64) and the weight of the second (fp32), as libtorch
-/// computes them (`area_pixel_compute_source_index` in fp32); made on the device, so that nothing
-/// is copied from the host.
-fn taps(input: i64, output: i64, device: Device) -> (Tensor, Tensor, Tensor) {
+/// [`taps`] as tensors made on the device, so that nothing is copied from the host: both inputs
+/// int64, the weight of the second fp32.
+fn taps_on(device: Device, input: i64, output: i64) -> (Tensor, Tensor, Tensor) {
     let scale = f64::from(input as f32 / output as f32);
     let at = ((Tensor::arange(output, (Kind::Float, device)) + 0.5) * scale - 0.5).clamp_min(0.0);
     let upper = at.floor().clamp_max((input - 1) as f64);
@@ -51,11 +50,36 @@ fn taps(input: i64, output: i64, device: Device) -> (Tensor, Tensor, Tensor) {
 /// The same as a matrix [output, input]: bilinear enlargement is one product from either side, and
 /// its gradient the products with the transposes.
 pub fn matrix(input: i64, output: i64, device: Device) -> Tensor {
-    let (upper, lower, weight) = taps(input, output, device);
+    let (upper, lower, weight) = taps_on(device, input, output);
     let place = Tensor::arange(input, (Kind::Int64, device)).unsqueeze(0);
     let weight = weight.unsqueeze(1);
     let at = |rows: &Tensor| place.eq_tensor(&rows.unsqueeze(1)).to_kind(Kind::Float);
     at(&upper) * (1.0 - &weight) + at(&lower) * weight
+}
+
+/// Where one output reads along a side: two inputs, and the weight of the second.
+#[derive(Debug, Clone, Copy)]
+pub struct Tap {
+    pub first: usize,
+    pub second: usize,
+    pub weight: f32,
+}
+
+/// The taps of a side, as libtorch computes them for `align_corners=False`
+/// (`area_pixel_compute_source_index` in fp32).
+pub fn taps(input: usize, output: usize) -> Vec<Tap> {
+    let scale = input as f32 / output as f32;
+    (0..output)
+        .map(|o| {
+            let at = (scale * (o as f32 + 0.5) - 0.5).max(0.0);
+            let first = (at as usize).min(input - 1);
+            Tap {
+                first,
+                second: (first + 1).min(input - 1),
+                weight: (at - first as f32).clamp(0.0, 1.0),
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]

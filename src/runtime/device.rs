@@ -1,5 +1,6 @@
 //! Device, precision and thread settings of a run.
 
+use super::rank::Rank;
 use super::shim;
 use crate::{Error, Result};
 use serde_json::{Value, json};
@@ -93,22 +94,29 @@ pub fn parse_device(text: &str) -> Result<Device> {
     }
 }
 
-/// Makes `device` compute as a run says, before anything else touches it: fp32 is fp32 unless
-/// `tf32`, and the same work gives the same bits.
+/// Makes `device` the one that this process computes on. On CUDA fp32 is fp32 unless `tf32`, and
+/// the same work gives the same bits. Its context is opened now: pinned memory, which belongs to a
+/// context, would open one on device 0 where there is none yet.
 ///
 /// # Errors
-/// `tf32` without CUDA, which would change nothing.
-pub fn prepare(device: Device, tf32: bool) -> Result<()> {
-    let Device::Cuda(index) = device else {
-        return match tf32 {
-            false => Ok(()),
-            true => Err(Error::usage(
-                "--tf32 is about CUDA, and this run computes on the CPU; leave it out",
-            )),
-        };
-    };
-    shim::set_arithmetic(tf32)?;
-    shim::use_device(index)
+/// A device that cannot be used (occupied exclusively, or of an architecture without kernels);
+/// `tf32` without CUDA, where it would change nothing.
+pub fn open(device: Device, tf32: bool) -> Result<Device> {
+    if device.is_cuda() {
+        shim::set_arithmetic(tf32)?;
+        let _ = Tensor::f_zeros([1], (Kind::Float, device))?;
+    } else if tf32 {
+        return Err(Error::usage(
+            "--tf32 is about CUDA, and this run computes on the CPU; leave it out",
+        ));
+    }
+    Ok(device)
+}
+
+/// Threads of a kind that a process starts unless it is told: its share of the cores.
+pub fn default_threads(rank: Rank) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    rank.cores(cores)
 }
 
 /// The settings every task shares.
@@ -121,6 +129,8 @@ pub struct Runtime {
     pub seed: u64,
     /// Whether fp32 matrix products and convolutions on CUDA may use TF32.
     pub tf32: bool,
+    /// Which process of the run this is.
+    pub rank: Rank,
 }
 
 impl Runtime {
@@ -128,8 +138,9 @@ impl Runtime {
         Runtime {
             device: Device::Cpu,
             precision: Precision::Fp32,
-            workers: std::thread::available_parallelism().map_or(1, |n| n.get()),
+            workers: default_threads(Rank::SINGLE),
             seed: 0,
+            rank: Rank::SINGLE,
             tf32: false,
         }
     }

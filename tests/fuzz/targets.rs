@@ -5,10 +5,10 @@ use crate::{containers, seeds, tables};
 use radio_eval::cli::latency_sweep::LatencyConfig;
 use radio_eval::config::{DatasetLayout as Layout, datasets};
 use radio_eval::data::brace;
-use radio_eval::data::classification::{self, classes, mapping::Mapping};
+use radio_eval::data::classification::{self, OpenOptions, classes, mapping::Mapping};
 use radio_eval::data::decode::{self, Limits};
 use radio_eval::data::image::Region;
-use radio_eval::data::segmentation::{classes as mask_classes, mask, size};
+use radio_eval::data::segmentation::{classes as mask_classes, mask};
 use radio_eval::data::tree::FileTree;
 use radio_eval::models::text::{ClipTokenizer, SiglipTokenizer};
 use radio_eval::models::torchscript::settings;
@@ -99,7 +99,7 @@ pub fn mask() -> Target {
     let names = ["palette", "palette_4bit", "bilevel", "grey", "grey16"];
     let files = names.map(|name| seeds::fixture(&format!("images/decode/{name}.png")));
     Target::new(files.to_vec(), |bytes| {
-        let mask = mask::decode(bytes, LIMITS.max_pixels)?;
+        let mask = mask::decode(bytes, &LIMITS)?;
         assert_eq!(mask.values.len(), mask.width * mask.height);
         Ok(())
     })
@@ -107,9 +107,14 @@ pub fn mask() -> Target {
 }
 
 pub fn picture_size() -> Target {
-    Target::new(seeds::all("images/decode", ""), |bytes| {
-        size::image_size(bytes).map(|_| ()).ok_or("no size".into())
-    })
+    let size = |bytes: &[u8]| {
+        decode::image_size(bytes)
+            .map(|_| ())
+            .ok_or("no size".into())
+    };
+    let mut target = Target::new(seeds::all("images/decode", ""), size);
+    target.seeds.retain(|seed| size(seed).is_ok());
+    target
 }
 
 fn pickle_seeds() -> Vec<Vec<u8>> {
@@ -268,7 +273,11 @@ pub fn webdataset() -> Target {
 pub fn mapping() -> Target {
     Target::new(seeds::texts(&tables::MAPPINGS), |bytes| {
         file("meta.tsv", tables::META.as_bytes());
-        told(Mapping::open(&file("val.tsv", bytes))).map(|_| ())
+        told(Mapping::open(
+            &file("val.tsv", bytes),
+            &OpenOptions::default(),
+        ))
+        .map(|_| ())
     })
 }
 

@@ -9,11 +9,13 @@ mod jpeg;
 mod orient;
 mod other;
 mod pnm;
+mod size;
 mod tiff;
 
 pub use super::image::RgbImage;
 use super::image::{Part, Region};
 use crate::runtime::guard;
+pub use size::image_size;
 
 /// What a file may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -85,13 +85,6 @@ int re_synchronize(int64_t device) {
   return status([&] { at::accelerator::synchronizeDevice(static_cast<c10::DeviceIndex>(device)); });
 }
 
-int re_use_device(int64_t device) {
-  return status([&] {
-    at::accelerator::setDeviceIndex(static_cast<c10::DeviceIndex>(device));
-    at::accelerator::synchronizeDevice(static_cast<c10::DeviceIndex>(device));
-  });
-}
-
 int re_set_arithmetic(int allow_tf32) {
   return status([&] {
     auto& context = at::globalContext();

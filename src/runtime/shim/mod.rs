@@ -33,7 +33,6 @@ unsafe extern "C" {
     fn re_memory_peak(device: i64, bytes: *mut i64) -> c_int;
     fn re_memory_reset_peak(device: i64) -> c_int;
     fn re_synchronize(device: i64) -> c_int;
-    fn re_use_device(device: i64) -> c_int;
     fn re_set_arithmetic(allow_tf32: c_int) -> c_int;
     fn re_linear_pack(weight: *const c_void, packed: *mut *mut c_void) -> c_int;
     fn re_linear_packed(
@@ -140,13 +139,6 @@ pub fn reset_device_memory_peak(index: usize) -> Result<()> {
 pub fn synchronize(index: usize) -> Result<()> {
     // SAFETY: no pointers.
     check(unsafe { re_synchronize(index as i64) })
-}
-
-/// Makes CUDA device `index` the current one of this thread and opens its context, so that nothing
-/// opens one on device 0 on the way.
-pub fn use_device(index: usize) -> Result<()> {
-    // SAFETY: no pointers.
-    check(unsafe { re_use_device(index as i64) })
 }
 
 /// How libtorch computes on CUDA from now on: fp32 matrix products and convolutions in TF32 (10

@@ -25,10 +25,6 @@ int re_memory_peak(int64_t device, int64_t* bytes);
 int re_memory_reset_peak(int64_t device);
 int re_synchronize(int64_t device);
 
-// Makes `device` the current one of this thread and opens its context, before anything opens one on
-// device 0.
-int re_use_device(int64_t device);
-
 // For all devices of the process: TF32 in fp32 matrix products and convolutions or not; cuDNN's
 // deterministic algorithms, chosen without trials; parts of a 16-bit product may be added up in 16
 // bits (libtorch's default).
