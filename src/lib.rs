@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod models;
 pub mod report;
 pub mod runtime;
+pub mod store;
 pub mod tasks;
 pub mod weights;
 

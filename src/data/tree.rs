@@ -1,5 +1,6 @@
 //! A tree of named files: a folder, or a tar file indexed once and read at random.
 
+use super::content::Stamp;
 use crate::{Error, Result};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -125,6 +126,20 @@ impl FileTree {
         match self.archive {
             Some(_) => self.spans[index].len,
             None => std::fs::metadata(self.path(index)).map_or(0, |m| m.len()),
+        }
+    }
+
+    /// A sign of the file's bytes; `None` where the file system could not give one.
+    pub fn stamp(&self, index: usize) -> Option<Stamp> {
+        match &self.archive {
+            Some(archive) => {
+                let Span { offset, len } = self.spans[index];
+                Stamp::new(&self.root, &archive.metadata().ok()?, &[offset, len])
+            }
+            None => {
+                let path = self.path(index);
+                Stamp::new(&path, &std::fs::metadata(&path).ok()?, &[])
+            }
         }
     }
 

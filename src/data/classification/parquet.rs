@@ -3,6 +3,7 @@
 
 use super::classes::Class;
 use super::draft::{Draft, Labels};
+use crate::data::content::Stamp;
 use crate::data::labelled::Samples;
 use crate::{Error, Result};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
@@ -301,5 +302,12 @@ impl Samples for ParquetSamples {
     fn read(&self, index: usize) -> Result<Vec<u8>> {
         let (shard, group, row) = self.rows[index];
         Ok(self.block(shard, group)?[row as usize].data().to_vec())
+    }
+
+    fn stamp(&self, index: usize) -> Option<Stamp> {
+        let (shard, group, row) = self.rows[index];
+        let path = &self.shards[shard as usize].path;
+        let file = std::fs::metadata(path).ok()?;
+        Stamp::new(path, &file, &[u64::from(group), u64::from(row)])
     }
 }

@@ -1,0 +1,70 @@
+//! Several processes fill a store, each a part of its own; they are read as one.
+
+use super::reader::{Part, Reader};
+use super::store_error;
+use crate::Result;
+use serde_json::Value;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// Which of how many processes this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    pub rank: usize,
+    pub world: usize,
+}
+
+impl Share {
+    /// The only process.
+    pub const ALL: Share = Share { rank: 0, world: 1 };
+
+    /// The images of this process, of `total`: consecutive ones, cut between batches of
+    /// `batch_size`, so that every batch (and with it every value) is the one that a single
+    /// process has.
+    pub fn range(self, total: usize, batch_size: usize) -> Range<usize> {
+        let batch_size = batch_size.max(1);
+        let batches = total.div_ceil(batch_size);
+        let cut = |rank: usize| (batches * rank / self.world * batch_size).min(total);
+        cut(self.rank)..cut(self.rank + 1)
+    }
+}
+
+/// Folder of one process's part.
+pub fn part_folder(store: &Path, share: Share) -> PathBuf {
+    store.join(format!("part-{}-of-{}", share.rank, share.world))
+}
+
+/// The store in folder `store`, if some number of processes has completed it: `total` images of
+/// `key`.
+pub fn complete(store: &Path, key: &Value, total: usize) -> Result<Option<Reader>> {
+    for world in worlds(store)? {
+        let parts: Vec<Option<Part>> = (0..world)
+            .map(|rank| Part::complete(&part_folder(store, Share { rank, world }), key))
+            .collect::<Result<_>>()?;
+        let parts: Option<Vec<Part>> = parts.into_iter().collect();
+        let Some(parts) = parts else { continue };
+        if parts.iter().map(|part| part.header().total).sum::<usize>() == total {
+            return Ok(Some(Reader::new(parts)));
+        }
+    }
+    Ok(None)
+}
+
+/// The numbers of processes that have written here, in ascending order.
+fn worlds(store: &Path) -> Result<Vec<usize>> {
+    let entries = match std::fs::read_dir(store) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(store_error(store, e)),
+    };
+    let mut worlds: Vec<usize> = entries
+        .filter_map(|entry| {
+            let name = entry.ok()?.file_name();
+            let (_, world) = name.to_str()?.strip_prefix("part-")?.split_once("-of-")?;
+            world.parse().ok()
+        })
+        .collect();
+    worlds.sort_unstable();
+    worlds.dedup();
+    Ok(worlds)
+}
