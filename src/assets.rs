@@ -3,11 +3,10 @@
 //! A file that compresses well is kept as `NAME.zst`; [`path`] unpacks it once into
 //! `$RADIO_EVAL_HOME/cache/assets` and checks it against `SHA256SUMS`.
 
-use crate::report::record::write_atomically;
+use crate::files::write_atomically;
+use crate::hash::sha256;
 use crate::runtime::home;
-use crate::weights::hash::hex;
 use crate::{Error, Result};
-use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 const FOLDER: &str = "RADIO_EVAL_ASSETS";
@@ -110,7 +109,7 @@ fn unpack(root: &Path, name: &str) -> Result<PathBuf> {
     }
     let file = std::fs::File::open(&source).map_err(|e| Error::file(&source, e))?;
     let bytes = zstd::decode_all(file).map_err(|e| Error::file(&source, e))?;
-    let found = hex(&Sha256::digest(&bytes));
+    let found = sha256(&bytes);
     if found != expected {
         return Err(Error::file(
             &source,

@@ -10,6 +10,8 @@ pub mod cli;
 pub mod config;
 pub mod data;
 pub mod error;
+pub mod files;
+pub mod hash;
 pub mod heads;
 pub mod metrics;
 pub mod models;

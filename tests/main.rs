@@ -14,6 +14,7 @@ mod knn;
 mod latency;
 mod radio_vit;
 mod report;
+mod requests;
 mod segmentation;
 mod segmentation_data;
 mod siglip_zero_shot;

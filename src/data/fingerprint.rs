@@ -1,7 +1,7 @@
 //! What data a run saw, as one hash.
 
 use super::source::Source;
-use crate::weights::hash::hex;
+use crate::hash::hex;
 use sha2::{Digest, Sha256};
 
 /// SHA-256 (hex) over key, label and encoded size of the chosen samples, in the order given.

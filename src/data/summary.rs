@@ -7,7 +7,7 @@ use super::segmentation;
 use super::source::Source;
 use super::tree::FileTree;
 use super::{brace, classification::Layout};
-use crate::weights::hash;
+use crate::hash::remembered;
 use crate::{Error, Result};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -236,7 +236,7 @@ fn compare(summary: &mut Summary, entry: &Entry) {
 fn checksums(summary: &mut Summary, entry: &Entry) -> Result<()> {
     for (file, expected) in entry.checksums() {
         let path = summary.path.join(file);
-        let found = hash::of_file(&path)?;
+        let found = remembered::of_file(&path)?;
         if !found.eq_ignore_ascii_case(expected) {
             summary.problems.push(format!(
                 "{}: SHA-256 is {found}, expected {expected}; fetch the file again",

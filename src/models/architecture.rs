@@ -94,5 +94,8 @@ pub fn build(checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn 
                 ),
             )
         })?;
-    crate::runtime::guard(|| tch::no_grad(|| architecture.build(checkpoint, options)))
+    crate::runtime::guard(|| {
+        let _no_grad = tch::no_grad_guard();
+        architecture.build(checkpoint, options)
+    })
 }

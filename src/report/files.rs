@@ -1,9 +1,10 @@
 //! Where records lie: `<folder>/<task>__<model>.json`.
 
-use super::record::{Record, write_atomically};
+use super::record::Record;
 use crate::Result;
+use crate::files::write_atomically;
+use crate::hash::sha256;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 /// Writes a record into `folder` and returns its path.
@@ -29,9 +30,8 @@ fn record_path(folder: &Path, record: &Record) -> PathBuf {
         Ok(there) => difference(&own, &there),
         Err(_) => String::new(),
     };
-    let hash = Sha256::digest(Value::Object(own).to_string());
-    let hash: String = hash.iter().take(4).map(|b| format!("{b:02x}")).collect();
-    folder.join(format!("{stem}__{difference}{hash}.json"))
+    let hash = sha256(Value::Object(own).to_string());
+    folder.join(format!("{stem}__{difference}{}.json", &hash[..8]))
 }
 
 /// What makes a record the record of this cell and no other.

@@ -1,12 +1,11 @@
 //! One self-describing JSON file per (task, model, settings) cell. Tables are made from records
 //! and never recompute.
 
+use crate::files::write_atomically;
 use crate::{Error, Result};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Raised whenever a field changes its meaning.
@@ -98,7 +97,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// Writes to a temporary file beside `path` and renames, so that no half record is ever seen.
+    /// Writes the file so that no half record is ever seen ([`crate::files`]).
     pub fn write(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_vec_pretty(self).map_err(|e| Error::file(path, e))?;
         write_atomically(path, &text)
@@ -120,23 +119,4 @@ impl Record {
         paths.sort();
         paths.iter().map(|path| Self::read(path)).collect()
     }
-}
-
-/// Writes `bytes` to `path` through a temporary file in the same folder.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = match path.parent() {
-        Some(p) if !p.as_os_str().is_empty() => p,
-        _ => Path::new("."),
-    };
-    std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
-    // A result is for others to read: the mode of any new file, not a temporary one's 0600.
-    let mut file = tempfile::Builder::new()
-        .permissions(std::fs::Permissions::from_mode(0o666))
-        .tempfile_in(folder)
-        .map_err(|e| Error::file(folder, e))?;
-    file.write_all(bytes)
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(|e| Error::file(path, e))?;
-    file.persist(path).map_err(|e| Error::file(path, e.error))?;
-    Ok(())
 }

@@ -1,7 +1,8 @@
 //! What a `--weights` path (or a zoo entry without weights) gives: tensors and a config.
 
-use super::{StateDict, hash, open};
+use super::{StateDict, open};
 use crate::Result;
+use crate::hash::remembered;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -40,11 +41,11 @@ impl Checkpoint {
         open::open(path)
     }
 
-    /// SHA-256 over the weight files ([`hash::of_files`]); `None` for random weights.
+    /// SHA-256 over the weight files ([`remembered::of_files`]); `None` for random weights.
     pub fn sha256(&self) -> Result<Option<String>> {
         match self.files.as_slice() {
             [] => Ok(None),
-            files => hash::of_files(files).map(Some),
+            files => remembered::of_files(files).map(Some),
         }
     }
 

@@ -1,9 +1,8 @@
 //! SigLIP's and SigLIP2's tokenizers, read from the `tokenizer.json` beside the weights.
 
 use super::clean;
-use crate::weights::hash::hex;
+use crate::hash::sha256;
 use crate::{Error, Result};
-use sha2::{Digest, Sha256};
 use std::path::Path;
 use tokenizers::Tokenizer;
 
@@ -61,7 +60,7 @@ impl SiglipTokenizer {
                     pad,
                     tokenizer,
                     context,
-                    sha256: hex(&Sha256::digest(&bytes)),
+                    sha256: sha256(&bytes),
                 });
             }
         }

@@ -3,7 +3,7 @@
 pub mod accuracy_throughput;
 pub mod latency_curve;
 
-use super::record::write_atomically;
+use crate::files::write_atomically;
 use crate::{Error, Result};
 use plotters::style::RGBColor;
 use std::path::Path;

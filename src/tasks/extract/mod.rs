@@ -16,13 +16,12 @@ use crate::data::Source;
 use crate::data::fingerprint::fingerprint;
 use crate::data::loader::{self, Batch, LoaderOptions};
 use crate::data::transform::Transform;
-use crate::models::{Resolved, backbone};
+use crate::hash::sha256;
+use crate::models::{Request, Resolved, backbone};
 use crate::report::{DataPart, ModelPart, environment};
 use crate::runtime::{Runtime, home, progress};
-use crate::weights::hash::hex;
 use crate::{Error, Result};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::{Mapped, Store};
@@ -88,9 +87,7 @@ impl Extractor<'_> {
         let started = Instant::now();
         let fingerprint = fingerprint(subset.source.as_ref(), &subset.indices);
         let key = self.key(&fingerprint);
-        let folder = home()
-            .join("cache/features")
-            .join(hex(&Sha256::digest(key.to_string())));
+        let folder = home().join("cache/features").join(sha256(key.to_string()));
         let mut store = Store::open(&folder, key, subset.indices.len())?;
         let before = store.header.done;
         if store.is_complete() {
@@ -161,7 +158,7 @@ impl Extractor<'_> {
             subset.indices.len() as u64,
             before as u64,
         );
-        let adaptors: Vec<String> = self.adaptor.map(str::to_string).into_iter().collect();
+        let request = Request::adaptors(self.adaptor);
         let mut windows = Windows::new(&left, self.batch_size);
         let mut batches = loader::load(
             subset.source.clone(),
@@ -187,7 +184,7 @@ impl Extractor<'_> {
             let ended = batch.is_none();
             let mut dim = store.header.dim;
             if let Some(batch) = batch {
-                let values = self.run(subset, &batch, &adaptors)?;
+                let values = self.run(subset, &batch, &request)?;
                 dim = values.len() / batch.indices.len();
                 windows.add(&batch.indices, &values, dim)?;
             }
@@ -211,8 +208,10 @@ impl Extractor<'_> {
     }
 
     /// The summaries of a batch, [b, dim] row-major in fp32.
-    fn run(&self, subset: &Subset, batch: &Batch, adaptors: &[String]) -> Result<Vec<f32>> {
-        let features = backbone::run(self.model.backbone.as_ref(), &batch.pixels, adaptors)?;
+    fn run(&self, subset: &Subset, batch: &Batch, request: &Request) -> Result<Vec<f32>> {
+        // The rows are checked below, where an image has a name.
+        let network = self.model.backbone.as_ref();
+        let features = backbone::run_unread(network, &batch.pixels, request)?;
         let summary = features
             .summary_of(self.adaptor)?
             .f_to_kind(Kind::Float)?

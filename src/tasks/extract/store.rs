@@ -6,7 +6,7 @@
 //! cut off.
 
 use super::rows::Rows;
-use crate::report::record::write_atomically;
+use crate::files::write_atomically;
 use crate::runtime::interrupt;
 use crate::{Error, Result};
 use memmap2::Mmap;

@@ -9,13 +9,12 @@ use super::{Options, cached, live};
 use crate::data::Source;
 use crate::data::fingerprint::fingerprint;
 use crate::data::segmentation::{PairSet, Segmentation};
+use crate::hash::sha256;
 use crate::heads::LinearSegHead;
 use crate::report::ModelPart;
 use crate::runtime::{Runtime, home};
-use crate::weights::hash::hex;
 use crate::{Error, Result};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use std::time::Instant;
 
 /// Everything that training needs.
@@ -145,7 +144,7 @@ impl Training<'_> {
             "classes": self.data.rule.classes,
             "train": fingerprint(train, indices),
         });
-        let identity = hex(&Sha256::digest(identity.to_string()));
+        let identity = sha256(identity.to_string());
         let path = home()
             .join("cache/segmentation")
             .join(format!("{}.safetensors", &identity[..32]));

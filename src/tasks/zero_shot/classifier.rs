@@ -2,13 +2,14 @@
 //! radio.md §5.3). It is kept on disk, block by block, so that a stopped run goes on.
 
 use super::templates::Templates;
+use crate::Result;
+use crate::hash::sha256;
 use crate::models::TextTower;
-use crate::report::{environment, record::write_atomically};
+use crate::report::environment;
 use crate::runtime::{home, interrupt, progress};
-use crate::weights::{Checkpoint, hash::hex};
-use crate::{Error, Result};
+use crate::weights::{Checkpoint, safetensors};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tch::{Device, Kind, Tensor};
@@ -116,7 +117,7 @@ impl Prompts<'_> {
 }
 
 fn cache_file(key: &Value) -> PathBuf {
-    let name = hex(&Sha256::digest(key.to_string()));
+    let name = sha256(key.to_string());
     home()
         .join("cache/classifiers")
         .join(format!("{name}.safetensors"))
@@ -148,12 +149,5 @@ fn write(path: &Path, rows: &[Tensor]) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
-    let rows = join(rows)?;
-    let shape = rows.size().iter().map(|n| *n as usize).collect();
-    let values = Vec::<f32>::try_from(rows.f_reshape([-1])?)?;
-    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-    let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, &bytes)
-        .map_err(|e| Error::file(path, e))?;
-    let file = safetensors::serialize([(ROWS, view)], None).map_err(|e| Error::file(path, e))?;
-    write_atomically(path, &file)
+    safetensors::write(path, [(ROWS, &join(rows)?)], HashMap::new())
 }

@@ -71,7 +71,7 @@ impl<'a> Plan<'a> {
             link(&blob, &snapshot, &file.name)?;
         }
         create(&folder.join("refs"))?;
-        crate::report::record::write_atomically(&folder.join("refs/main"), self.commit.as_bytes())?;
+        crate::files::write_atomically(&folder.join("refs/main"), self.commit.as_bytes())?;
         Ok(snapshot)
     }
 
@@ -126,7 +126,7 @@ impl<'a> Plan<'a> {
         loop {
             self.transfer(remote, &what, &mut file, progress)?;
             file.sync_all().map_err(fail)?;
-            if checksum::matches(&path, &remote.etag).map_err(fail)? {
+            if checksum::matches(&path, &remote.etag)? {
                 return std::fs::rename(&path, blob).map_err(fail);
             }
             file.set_len(0).map_err(fail)?;
