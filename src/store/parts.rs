@@ -1,5 +1,6 @@
 //! Several processes fill a store, each a part of its own; they are read as one.
 
+use super::header::Header;
 use super::reader::{Part, Reader};
 use super::store_error;
 use crate::Result;
@@ -34,20 +35,50 @@ pub fn part_folder(store: &Path, share: Share) -> PathBuf {
     store.join(format!("part-{}-of-{}", share.rank, share.world))
 }
 
-/// The store in folder `store`, if some number of processes has completed it: `total` images of
-/// `key`.
-pub fn complete(store: &Path, key: &Value, total: usize) -> Result<Option<Reader>> {
+/// Folders of the parts of a store, and the images of each, in the order of ranks, if some number
+/// of processes has completed it: `total` images of `key`.
+pub fn complete_parts(
+    store: &Path,
+    key: &Value,
+    total: usize,
+) -> Result<Option<Vec<(PathBuf, usize)>>> {
     for world in worlds(store)? {
-        let parts: Vec<Option<Part>> = (0..world)
-            .map(|rank| Part::complete(&part_folder(store, Share { rank, world }), key))
-            .collect::<Result<_>>()?;
-        let parts: Option<Vec<Part>> = parts.into_iter().collect();
+        let parts: Option<Vec<(PathBuf, usize)>> = (0..world)
+            .map(|rank| {
+                let folder = part_folder(store, Share { rank, world });
+                let header = Header::read(&folder).ok()?;
+                let usable = header.is_complete() && header.key == *key;
+                usable.then_some((folder, header.total))
+            })
+            .collect();
         let Some(parts) = parts else { continue };
-        if parts.iter().map(|part| part.header().total).sum::<usize>() == total {
-            return Ok(Some(Reader::new(parts)));
+        if parts.iter().map(|(_, images)| images).sum::<usize>() == total {
+            return Ok(Some(parts));
         }
     }
     Ok(None)
+}
+
+/// The store in folder `store`, if it is complete.
+pub fn complete(store: &Path, key: &Value, total: usize) -> Result<Option<Reader>> {
+    let Some(parts) = complete_parts(store, key, total)? else {
+        return Ok(None);
+    };
+    let parts: Option<Vec<Part>> = parts
+        .iter()
+        .map(|(folder, _)| Part::complete(folder, key).transpose())
+        .collect::<Option<Result<_>>>()
+        .transpose()?;
+    Ok(parts.map(Reader::new))
+}
+
+/// What the store in folder `store` is of, by the first of its parts that says so.
+pub fn key(store: &Path) -> Option<Value> {
+    let parts = std::fs::read_dir(store).ok()?;
+    parts
+        .filter_map(|entry| Header::read(&entry.ok()?.path()).ok())
+        .map(|header| header.key)
+        .next()
 }
 
 /// The numbers of processes that have written here, in ascending order.

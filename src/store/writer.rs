@@ -5,7 +5,7 @@ use super::header::{Header, Skipped, Unusable};
 use super::lock::{Access, lock};
 use super::reader::{self, Part};
 use super::store_error;
-use crate::report::record::write_atomically;
+use crate::files::write_atomically;
 use crate::{Error, Result};
 use serde_json::Value;
 use std::fs::{File, OpenOptions};
