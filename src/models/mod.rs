@@ -13,6 +13,7 @@ pub mod layers;
 pub mod normalise;
 pub mod positions;
 pub mod radio;
+pub mod radio1d;
 pub mod request;
 pub mod resolve;
 pub mod sam;

@@ -18,12 +18,13 @@ pub mod fold;
 pub mod heads;
 pub mod intermediates;
 pub mod keys;
-mod load;
+pub(in crate::models) mod load;
 pub mod normalizer;
 pub mod patch;
 pub mod sizes;
 pub mod vitdet;
 
+pub(in crate::models) use config::adaptors as adaptors_in;
 pub use cpe_train::Draws;
 pub use load::RadioArchitecture;
 
@@ -153,6 +154,6 @@ impl Backbone for RadioVit {
 
 /// The precision a run asks for and the one the args ask for, brought together: a checkpoint
 /// that is meant to run in half precision (radio_v2.1) does so unless the user chose another.
-fn precision(run: Kind, args: Kind) -> Kind {
+pub(in crate::models) fn precision(run: Kind, args: Kind) -> Kind {
     if run == Kind::Float { args } else { run }
 }
