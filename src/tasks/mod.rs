@@ -3,8 +3,11 @@
 pub mod classify;
 pub mod extract;
 pub mod features;
+pub mod finished;
 pub mod knn;
 pub mod latency;
 pub mod segmentation;
 pub mod verify;
 pub mod zero_shot;
+
+pub use finished::Finished;

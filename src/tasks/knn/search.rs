@@ -68,7 +68,7 @@ pub fn search(
         let chunk = (QUERY_BYTES / (4 * queries.dim())).next_multiple_of(block.queries);
         for (first, own) in (0..).step_by(chunk).zip(candidates.chunks_mut(chunk)) {
             let range = first..first + own.len();
-            search_chunk(queries, range, keys, &block, device, own, progress)?;
+            search_chunk(&queries, range, &keys, &block, device, own, progress)?;
         }
         Ok(())
     })?;
@@ -77,9 +77,9 @@ pub fn search(
 
 /// All keys against the queries of `range`, which are normalised once.
 fn search_chunk(
-    queries: Rows,
+    queries: &Rows,
     range: Range<usize>,
-    keys: Rows,
+    keys: &Rows,
     block: &Block,
     device: Device,
     candidates: &mut [Candidates],

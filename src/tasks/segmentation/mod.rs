@@ -54,14 +54,6 @@ pub struct Options {
     pub show: bool,
 }
 
-/// A finished probe: its record, and what lies beside it.
-pub struct Finished {
-    pub record: Record,
-    confusion: Confusion,
-    /// The heads that were trained; none where one was given.
-    heads: Vec<(u64, LinearSegHead)>,
-}
-
 /// Trains (unless a head is given) and evaluates.
 pub fn run(
     model: &Resolved,
@@ -150,20 +142,20 @@ pub fn run(
         .images_per_s(Some(val.len() as f64 / seconds.max(1e-9)));
     record = with_metrics(record, &results, val.len(), runtime.seed);
     for warning in warnings {
-        tracing::warn!("{warning}");
         record = record.warning(warning);
     }
     let mut confusion = Confusion::new(data.rule.classes.len());
     for result in &results {
         confusion.merge(&result.confusion);
     }
+    let record = record.build();
+    let heads = match options.head {
+        Some(_) => &[][..],
+        None => &trained,
+    };
     Ok(Finished {
-        record: record.build(),
-        confusion,
-        heads: match options.head {
-            Some(_) => Vec::new(),
-            None => trained,
-        },
+        beside: beside(&record, data, &confusion, heads)?,
+        ..Finished::record(record)
     })
 }
 
@@ -280,46 +272,44 @@ fn check_head(
     Ok(())
 }
 
-impl Finished {
-    /// Writes the record, and beside it the classes, the confusion matrix and the heads; returns
-    /// the record's path.
-    pub fn write(&self, folder: &Path, data: &Segmentation) -> Result<PathBuf> {
-        let path = write_record(folder, &self.record)?;
-        output::write_classes(
-            &path.with_extension("classes.csv"),
-            &data.rule,
-            &self.confusion,
-        )?;
-        output::write_confusion(
-            &path.with_extension("confusion.csv"),
-            &data.rule,
-            &self.confusion,
-        )?;
-        for (seed, head) in &self.heads {
-            let ending = match self.heads.len() {
-                1 => "head.safetensors".to_string(),
-                _ => format!("head{seed}.safetensors"),
-            };
-            let metadata = HashMap::from([
-                ("model".to_string(), self.record.model.name.clone()),
-                (
-                    "weights".to_string(),
-                    self.record.model.sha256.clone().unwrap_or_default(),
-                ),
-                (
-                    "adaptor".to_string(),
-                    self.record.model.adaptor.clone().unwrap_or_default(),
-                ),
-                ("data".to_string(), data.name.clone()),
-                ("classes".to_string(), class_names(data)),
-                ("seed".to_string(), seed.to_string()),
-                (
-                    "recipe".to_string(),
-                    Value::Object(self.record.options.clone()).to_string(),
-                ),
-            ]);
-            output::write_head(&path.with_extension(ending), head, metadata)?;
-        }
-        Ok(path)
+/// The classes, the confusion matrix and the trained heads.
+fn beside(
+    record: &Record,
+    data: &Segmentation,
+    confusion: &Confusion,
+    heads: &[(u64, LinearSegHead)],
+) -> Result<Vec<Beside>> {
+    let table = |ending: &str, text: String| Beside {
+        ending: ending.to_string(),
+        contents: Contents::Text(text),
+    };
+    let mut files = vec![
+        table("classes.csv", output::classes_csv(&data.rule, confusion)?),
+        table(
+            "confusion.csv",
+            output::confusion_csv(&data.rule, confusion)?,
+        ),
+    ];
+    for (seed, head) in heads {
+        let ending = match heads.len() {
+            1 => "head.safetensors".to_string(),
+            _ => format!("head{seed}.safetensors"),
+        };
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let metadata = [
+            ("model", record.model.name.clone()),
+            ("weights", text(&record.model.sha256)),
+            ("adaptor", text(&record.model.adaptor)),
+            ("data", data.name.clone()),
+            ("classes", class_names(data)),
+            ("seed", seed.to_string()),
+            ("recipe", Value::Object(record.options.clone()).to_string()),
+        ];
+        let metadata = metadata.map(|(name, value)| (name.to_string(), value));
+        files.push(Beside {
+            ending,
+            contents: Contents::Tensors(head.tensors(), HashMap::from(metadata)),
+        });
     }
+    Ok(files)
 }
