@@ -12,6 +12,7 @@ mod imagenet_figures;
 mod images;
 mod knn;
 mod latency;
+mod published;
 mod radio1d;
 mod radio_vit;
 mod report;

@@ -2,14 +2,19 @@
 //! and never recompute.
 
 use crate::files::write_atomically;
+use crate::models::zoo::ZooEntry;
 use crate::{Error, Result};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::Path;
 
-/// Raised whenever a field changes its meaning.
-pub const SCHEMA_VERSION: u32 = 1;
+/// Raised whenever a field changes its meaning, or a table needs one that was not there. Records of
+/// every earlier version are read.
+///
+/// 2: `benchmark`, and `published` with conditions. A record of version 1 has no published values
+/// beside it: whether its run met their conditions was not written down.
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// A value with its 95 % interval and sample count where defined; percentages in 0..100.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -47,6 +52,9 @@ pub struct ModelPart {
     pub adaptor: Option<String>,
     /// Settings that change the features (window, pos_align_corners, ...).
     pub settings: Map<String, Value>,
+    /// The zoo's entry, where the model was asked for by its name.
+    #[serde(skip)]
+    pub entry: Option<&'static ZooEntry>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -63,6 +71,17 @@ pub struct DataPart {
     /// Unreadable samples passed over under `--skip-bad`.
     pub skipped: u64,
     pub transform: Value,
+}
+
+/// A published figure whose every condition the run met.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PublishedPart {
+    pub metric: String,
+    pub value: f64,
+    /// Where it was read.
+    pub source: String,
+    /// By name; `null` where the source does not say.
+    pub conditions: Map<String, Value>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -92,9 +111,15 @@ pub struct Record {
     /// (height, width)
     pub resolution: (i64, i64),
     pub data: Vec<DataPart>,
+    /// The benchmark that the evaluated split was recognised as (`ImageNet-1k val`).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub benchmark: Option<String>,
     /// Every option of the task that can change a number.
     pub options: Map<String, Value>,
     pub metrics: IndexMap<String, Metric>,
+    /// Published figures beside these, as known when the record was made.
+    #[serde(default)]
+    pub published: Vec<PublishedPart>,
     pub timings: Timings,
     pub warnings: Vec<String>,
 }

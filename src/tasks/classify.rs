@@ -3,9 +3,9 @@
 use super::extract::{Extracted, Extractor, Output, Subset};
 use super::finished::{Finished, Predictions};
 use crate::data::Source;
-use crate::data::classification::{Classification, Split};
-use crate::metrics::Definition;
+use crate::data::classification::{Class, Classification, Split};
 use crate::metrics::accuracy::{self, Accuracy};
+use crate::metrics::{Benchmark, Definition};
 use crate::models::{Request, backbone};
 use crate::report::{Metric, RecordBuilder};
 use crate::{Error, Result};
@@ -164,6 +164,7 @@ impl Job<'_> {
             self.resolution,
         )
         .adaptor(adaptor)
+        .benchmark(benchmark(self.data))
         .option("limit", self.limit)
         .stage("load", self.load_s);
         for warning in &self.data.warnings {
@@ -171,6 +172,23 @@ impl Job<'_> {
         }
         record
     }
+}
+
+/// The benchmark whose val split the data has.
+fn benchmark(data: &Classification) -> Option<&'static Benchmark> {
+    let val = data.val.as_ref()?;
+    let names = |class: Option<&Class>| -> Vec<String> {
+        let class = class.into_iter();
+        class
+            .flat_map(|c| std::iter::once(&c.id).chain(&c.names).cloned())
+            .collect()
+    };
+    benchmark::recognise(
+        val.len() as u64,
+        data.classes.len(),
+        [&names(data.classes.first()), &names(data.classes.last())],
+        || (0..val.len()).map(|i| val.size(i)).sum(),
+    )
 }
 
 /// Puts what an extraction did into a record.

@@ -21,13 +21,14 @@ pub use recipe::{Preset, Recipe};
 
 use crate::data::Source;
 use crate::data::fingerprint::fingerprint;
-use crate::data::segmentation::{PairSet, Segmentation, check};
+use crate::data::segmentation::{MaskClass, PairSet, Segmentation, check};
 use crate::heads::LinearSegHead;
-use crate::metrics::bootstrap;
 use crate::metrics::segmentation::{AACC, Confusion, MACC, MIOU, miou_of};
+use crate::metrics::{Benchmark, benchmark, bootstrap};
 use crate::models::Resolved;
-use crate::report::{DataPart, Metric, ModelPart, Record, RecordBuilder, write_record};
+use crate::report::{DataPart, Metric, ModelPart, Record, RecordBuilder};
 use crate::runtime::Runtime;
+use crate::tasks::finished::{Beside, Contents, Finished};
 use crate::weights::safetensors;
 use crate::{Error, Result};
 use evaluate::Evaluated;
@@ -66,10 +67,12 @@ pub fn run(
     let part = ModelPart::of(model)?;
     let resolution = (recipe.crop(), recipe.crop());
     let mut record = RecordBuilder::new("segmentation", part.clone(), runtime, resolution)
-        .adaptor(options.adaptor.as_deref());
+        .adaptor(options.adaptor.as_deref())
+        .benchmark(benchmark(data));
     for (name, value) in recipe.describe() {
         record = record.option(&name, value);
     }
+    record = record.option("recipe_changes", recipe.changes(model)?);
     let features = SpatialFeatures {
         model,
         adaptor: options.adaptor.as_deref(),
@@ -157,6 +160,19 @@ pub fn run(
         beside: beside(&record, data, &confusion, heads)?,
         ..Finished::record(record)
     })
+}
+
+/// The benchmark whose val split the data has.
+fn benchmark(data: &Segmentation) -> Option<&'static Benchmark> {
+    let val = data.val.as_ref()?;
+    let classes = &data.rule.classes;
+    let name = |class: Option<&MaskClass>| vec![class.map_or(String::new(), |c| c.name.clone())];
+    benchmark::recognise(
+        val.len() as u64,
+        classes.len(),
+        [&name(classes.first()), &name(classes.last())],
+        || (0..val.len()).map(|i| val.size(i)).sum(),
+    )
 }
 
 /// Means over the heads; mIoU with the bootstrap interval over images, and its value per head.
