@@ -5,7 +5,7 @@ use super::finished::{Finished, Predictions};
 use crate::data::Source;
 use crate::data::classification::{Class, Classification, Split};
 use crate::metrics::accuracy::{self, Accuracy};
-use crate::metrics::{Benchmark, Definition};
+use crate::metrics::{Benchmark, Definition, benchmark};
 use crate::models::{Request, backbone};
 use crate::report::{Metric, RecordBuilder};
 use crate::{Error, Result};

@@ -1,6 +1,7 @@
 //! What is measured: one module per task, each turning features into records.
 
 pub mod classify;
+mod contents;
 pub mod extract;
 pub mod features;
 pub mod finished;

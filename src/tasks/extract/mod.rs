@@ -6,7 +6,6 @@
 //! bytes as one that was not. Memory does not grow with the data set: rows go to disk as they come
 //! and are mapped, not read, afterwards.
 
-mod contents;
 pub mod key;
 mod output;
 mod pass;
@@ -16,6 +15,7 @@ mod window;
 pub use output::{Level, Output};
 pub use rows::Rows;
 
+use super::contents;
 use crate::data::Source;
 use crate::data::transform::Transform;
 use crate::hash::sha256;

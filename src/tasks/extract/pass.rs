@@ -1,15 +1,14 @@
 //! One pass of images through the network, into a store.
 
-use super::contents;
 use super::output::{Output, row_bytes};
 use super::window::Windows;
 use super::{Extractor, Subset};
-use crate::data::Source;
 use crate::data::content::Hashed;
 use crate::data::loader::{self, Batch, LoaderOptions};
 use crate::models::{Request, backbone};
 use crate::runtime::progress;
 use crate::store::{Column, Row, Writer};
+use crate::tasks::contents;
 use crate::{Error, Result};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

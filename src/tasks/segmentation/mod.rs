@@ -20,14 +20,14 @@ pub use output::Predictions;
 pub use recipe::{Preset, Recipe};
 
 use crate::data::Source;
-use crate::data::fingerprint::fingerprint;
-use crate::data::segmentation::{MaskClass, PairSet, Segmentation, check};
+use crate::data::segmentation::{MaskClass, Segmentation, check};
 use crate::heads::LinearSegHead;
 use crate::metrics::segmentation::{AACC, Confusion, MACC, MIOU, miou_of};
 use crate::metrics::{Benchmark, benchmark, bootstrap};
 use crate::models::Resolved;
 use crate::report::{DataPart, Metric, ModelPart, Record, RecordBuilder};
 use crate::runtime::Runtime;
+use crate::tasks::{contents, extract};
 use crate::tasks::finished::{Beside, Contents, Finished};
 use crate::weights::safetensors;
 use crate::{Error, Result};
@@ -77,16 +77,34 @@ pub fn run(
         model,
         adaptor: options.adaptor.as_deref(),
     };
+    // Whatever can be wrong is looked at before the first image: the head, the folder, the masks.
     let val = data.need_val()?;
+    let channels = features.channels(features.padded(recipe.crop()), runtime.device)?;
+    let given = match &options.head {
+        None => None,
+        Some(path) => {
+            let head = open_head(path, data, runtime)?;
+            check_head(&head, channels, model, data)?;
+            record = record.option("head", path.display().to_string());
+            Some(head)
+        }
+    };
+    let train = match given {
+        Some(_) => None,
+        None => Some(data.need_train()?),
+    };
+    let predictions = match &options.predictions {
+        None => None,
+        Some(folder) => Some(Predictions::begin(folder)?),
+    };
     let mut warnings = data.warnings.clone();
-    if recipe.preset == Preset::Quick && options.head.is_none() {
+    if recipe.preset == Preset::Quick && given.is_none() {
         warnings.extend(quick::distance());
     }
     if !options.skip_check {
         let started = Instant::now();
-        let train = data.train.as_ref().filter(|_| options.head.is_none());
         for (split, set) in train
-            .map(|t| ("train", t))
+            .map(|train| ("train", train))
             .into_iter()
             .chain([("val", val)])
         {
@@ -95,23 +113,31 @@ pub fn run(
         }
         record = record.stage("check", started.elapsed().as_secs_f64());
     }
-    let trained = match &options.head {
-        Some(path) => {
-            record = record.option("head", path.display().to_string());
-            vec![(0, open_head(path, data, runtime)?)]
-        }
-        None => {
+    let all: Vec<usize> = (0..val.len()).collect();
+    let started = Instant::now();
+    let val_images = contents::hash_all(val, &all, options.show)?;
+    let mut hashing_s = started.elapsed().as_secs_f64();
+    let trained = match (given, train) {
+        (Some(head), _) => vec![(0, head)],
+        (None, None) => return Err(Error::model("there is neither a head nor a train split")),
+        (None, Some(train)) => {
+            let indices = training::indices(&recipe, train);
+            let started = Instant::now();
+            let images = contents::hash_all(train, &indices, options.show)?;
+            hashing_s += started.elapsed().as_secs_f64();
             let training = Training {
                 features: &features,
                 data,
                 recipe: &recipe,
-                part: &part,
+                network: extract::key::network_key(model, &part, runtime)?,
+                train_images: &images,
+                val_images: &val_images,
                 options,
                 runtime,
             };
             let trained = training.run()?;
-            let (train, indices) = (data.need_train()?, &trained.indices);
-            record = record.data(data_part(data, train, "train", indices, &recipe, false));
+            let (indices, transform) = (trained.indices.len(), train_transform(&recipe));
+            record = record.data(data_part(data, "train", indices, images, transform));
             for (stage, seconds) in trained.stages {
                 record = record.stage(stage, seconds);
             }
@@ -122,13 +148,6 @@ pub fn run(
         }
     };
     let heads: Vec<&LinearSegHead> = trained.iter().map(|(_, head)| head).collect();
-    for head in &heads {
-        check_head(head, &features, &recipe, data, runtime)?;
-    }
-    let predictions = options
-        .predictions
-        .clone()
-        .map(|folder| Predictions { folder });
     let (results, seconds) = evaluate::evaluate(
         &features,
         &heads,
@@ -138,9 +157,10 @@ pub fn run(
         predictions.as_ref(),
         options.show,
     )?;
-    let all: Vec<usize> = (0..val.len()).collect();
+    let transform = test_transform(&recipe);
     record = record
-        .data(data_part(data, val, "val", &all, &recipe, true))
+        .data(data_part(data, "val", val.len(), val_images, transform))
+        .stage("hashing", hashing_s)
         .stage("evaluation", seconds)
         .images_per_s(Some(val.len() as f64 / seconds.max(1e-9)));
     record = with_metrics(record, &results, val.len(), runtime.seed);
@@ -152,12 +172,12 @@ pub fn run(
         confusion.merge(&result.confusion);
     }
     let record = record.build();
-    let heads = match options.head {
+    let trained = match options.head {
         Some(_) => &[][..],
         None => &trained,
     };
     Ok(Finished {
-        beside: beside(&record, data, &confusion, heads)?,
+        beside: beside(&record, data, &confusion, trained)?,
         ..Finished::record(record)
     })
 }
@@ -206,26 +226,35 @@ fn with_metrics(
         .option("miou_per_seed", per_head)
 }
 
+/// How train images come to the network, for the record.
+fn train_transform(recipe: &Recipe) -> Value {
+    json!({"features": recipe.features, "size": recipe.resolution})
+}
+
+/// The same of val images.
+fn test_transform(recipe: &Recipe) -> Value {
+    json!({
+        "inference": recipe.inference,
+        "size": recipe.resolution,
+        "test_scale": recipe.test_scale,
+        "stride": recipe.stride,
+    })
+}
+
 fn data_part(
     data: &Segmentation,
-    set: &PairSet,
     split: &str,
-    indices: &[usize],
-    recipe: &Recipe,
-    test: bool,
+    images: usize,
+    fingerprint: String,
+    transform: Value,
 ) -> DataPart {
-    let transform = match test {
-        true => {
-            json!({"inference": recipe.inference, "size": recipe.resolution, "test_scale": recipe.test_scale, "stride": recipe.stride})
-        }
-        false => json!({"features": recipe.features, "size": recipe.resolution}),
-    };
     DataPart {
         name: data.name.clone(),
         path: data.path.display().to_string(),
         split: split.to_string(),
-        samples: indices.len() as u64,
-        fingerprint: fingerprint(set, indices),
+        samples: images as u64,
+        fingerprint,
+        fingerprint_of: contents::FINGERPRINT_OF.to_string(),
         skipped: 0,
         transform,
     }
@@ -261,13 +290,12 @@ fn class_names(data: &Segmentation) -> String {
     names.join("; ")
 }
 
-/// One blank image tells whether head, features and classes go together.
+/// Whether a head, features of `channels` and the data's classes go together.
 fn check_head(
     head: &LinearSegHead,
-    features: &SpatialFeatures,
-    recipe: &Recipe,
+    channels: i64,
+    model: &Resolved,
     data: &Segmentation,
-    runtime: &Runtime,
 ) -> Result<()> {
     if head.classes() != data.rule.classes.len() as i64 {
         return Err(Error::usage(format!(
@@ -276,13 +304,11 @@ fn check_head(
             data.rule.classes.len()
         )));
     }
-    let side = features.padded(recipe.crop());
-    let channels = features.channels(side, runtime.device)?;
     if head.channels() != channels {
         return Err(Error::usage(format!(
             "the head takes features of {} channels, {} makes {channels}",
             head.channels(),
-            features.model.name
+            model.name
         )));
     }
     Ok(())

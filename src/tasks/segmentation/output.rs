@@ -8,7 +8,7 @@ use crate::metrics::segmentation::Confusion;
 use crate::report::render::to_csv;
 use crate::{Error, Result};
 use std::io::Cursor;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Side of a legend's colour field, and the distance of its lines, in pixels.
 const FIELD: u32 = 9;
@@ -65,6 +65,16 @@ pub fn confusion_csv(rule: &LabelRule, confusion: &Confusion) -> Result<String> 
 }
 
 impl Predictions {
+    /// Makes the folder, and finds out now that it cannot be written.
+    pub fn begin(folder: &Path) -> Result<Self> {
+        std::fs::create_dir_all(folder)
+            .and_then(|()| tempfile::NamedTempFile::new_in(folder).map(drop))
+            .map_err(|e| Error::file(folder, format!("predictions cannot be written there ({e})")))?;
+        Ok(Predictions {
+            folder: folder.to_path_buf(),
+        })
+    }
+
     /// Writes `KEY.png` (mask values, as the data set's own masks) and `KEY.overlay.png` (image,
     /// labels and prediction side by side, with a legend).
     pub fn save(

@@ -1,13 +1,16 @@
-//! Whether the images are still those that rows were computed from.
+//! What the images of a run were, to the byte; and whether they are still those that kept values
+//! were computed from.
 
 use crate::data::Source;
 use crate::data::content::{Content, ContentHash, Stamp};
-use crate::hash::hex;
-use crate::runtime::interrupt;
-use crate::store::{Column, Dtype, Row, Skipped, Writer};
+use crate::hash::{hex, sha256};
+use crate::runtime::{home, interrupt, progress};
+use crate::store::{Column, Dtype, Reader, Row, Share, Skipped, Writer, part_folder};
 use crate::{Error, Result};
 use rayon::prelude::*;
+use serde_json::json;
 use sha2::{Digest, Sha256};
+use std::time::{Duration, Instant};
 
 /// Column of the SHA-256 of each image's bytes.
 pub const CONTENT: &str = "content";
@@ -93,7 +96,7 @@ pub fn first_changed(
 
 /// The images whose stamp is not the one that was kept.
 fn doubtful(writer: &Writer, source: &dyn Source, indices: &[usize]) -> Result<Vec<Known>> {
-    let part = crate::store::Reader::new(vec![writer.committed_rows()?]);
+    let part = Reader::new(vec![writer.committed_rows()?]);
     let columns = match part.rows() {
         0 => None,
         _ => Some((part.column(CONTENT)?, part.column(STAMP)?)),
@@ -139,8 +142,56 @@ fn parse(hex: &str) -> Option<ContentHash> {
     bytes?.try_into().ok()
 }
 
+/// How often hashes are made to survive a crash.
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
+
+/// The [`fingerprint`] of `indices`, for a task that keeps no features of them. Hashes are kept
+/// under `$RADIO_EVAL_HOME`, so that unchanged files are read once only.
+///
+/// # Errors
+/// An image (or mask) that cannot be read, a cache that cannot be written, or an interruption.
+pub fn hash_all(source: &dyn Source, indices: &[usize], show: bool) -> Result<String> {
+    let key = json!({
+        "contents": source.describe(),
+        "images": address(source, indices),
+    });
+    let folder = home().join("cache/contents").join(sha256(key.to_string()));
+    let mut writer = Writer::open(&part_folder(&folder, Share::ALL), key, indices.len())?;
+    if first_changed(&mut writer, source, indices)?.is_some() {
+        writer.reset()?;
+    }
+    writer.declare(&columns())?;
+    let (label, done) = (format!("hashing {}", source.describe()), writer.done());
+    let bar = progress::bar(show, &label, "images", indices.len() as u64, done as u64);
+    let mut committed = Instant::now();
+    for block in indices[done..].chunks(BLOCK) {
+        interrupt::check()?;
+        let rows: Vec<Row> = block
+            .par_iter()
+            .map(|&index| {
+                let stamp = source.stamp(index);
+                let hash = Some(source.content_hash(index)?);
+                let content = cells(&Content { stamp, hash }, source, index)?;
+                Ok(row(content, std::iter::empty()))
+            })
+            .collect::<Result<_>>()?;
+        writer.append(&rows, Vec::new())?;
+        bar.set_position(writer.done() as u64);
+        if committed.elapsed() > COMMIT_EVERY {
+            writer.commit()?;
+            committed = Instant::now();
+        }
+    }
+    bar.finish_and_clear();
+    writer.commit()?;
+    let store = Reader::new(vec![writer.finish()?]);
+    let hashes = store.column(CONTENT)?;
+    let hashes = (0..hashes.len()).filter_map(|row| hashes.row(row));
+    Ok(fingerprint(source, indices, hashes))
+}
+
 /// What the record says of how [`fingerprint`] was made.
-pub const FINGERPRINT_OF: &str = "name, label and SHA-256 of the bytes of every image used";
+pub const FINGERPRINT_OF: &str = "name, label and SHA-256 of the bytes of every image (and mask) used";
 
 /// SHA-256 (hex) over name, label and content of the images that have a row, in their order.
 pub fn fingerprint<'a>(
