@@ -3,6 +3,7 @@
 
 mod augment;
 mod decode;
+mod forms;
 mod loader;
 mod resize;
 mod transform;
