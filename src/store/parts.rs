@@ -72,6 +72,19 @@ pub fn complete(store: &Path, key: &Value, total: usize) -> Result<Option<Reader
     Ok(parts.map(Reader::new))
 }
 
+/// The stores in `shelf`, a folder that is made where there is none, in order of name.
+pub fn folders(shelf: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::create_dir_all(shelf)
+        .and_then(|()| std::fs::read_dir(shelf))
+        .map_err(|e| store_error(shelf, e))?;
+    let mut folders: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.is_dir())
+        .collect();
+    folders.sort();
+    Ok(folders)
+}
+
 /// What the store in folder `store` is of, by the first of its parts that says so.
 pub fn key(store: &Path) -> Option<Value> {
     let parts = std::fs::read_dir(store).ok()?;

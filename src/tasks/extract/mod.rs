@@ -274,15 +274,7 @@ impl Shelf {
 
     /// Folders and keys of the passes there are.
     fn passes(&self) -> Result<Vec<(PathBuf, Value)>> {
-        let entries = match std::fs::read_dir(&self.folder) {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(e) => return Err(Error::file(&self.folder, e)),
-        };
-        let mut folders: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .collect();
-        folders.sort();
+        let folders = store::folders(&self.folder)?;
         let key = |folder: &PathBuf| store::key(folder).filter(|key| key["of"] == self.key);
         let passes = folders
             .into_iter()
