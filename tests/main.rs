@@ -2,6 +2,7 @@
 
 mod adaptor_text;
 mod arithmetic;
+mod build_revision;
 mod classification;
 mod common;
 mod eradio;

@@ -14,7 +14,7 @@ pub mod geometry;
 pub mod image;
 pub mod labelled;
 pub mod loader;
-pub mod ordered;
+pub mod pipeline;
 pub mod pixels;
 pub mod resize;
 pub mod rng;

@@ -5,6 +5,7 @@ mod augment;
 mod decode;
 mod forms;
 mod loader;
+mod placement;
 mod resize;
 mod transform;
 

@@ -43,6 +43,17 @@ impl Limits {
         }
         Ok(())
     }
+
+    /// An error where resizing an image of `from` (height, width) to `to` exceeds the limit.
+    pub fn check_resized(&self, from: (usize, usize), to: (usize, usize)) -> Result<(), String> {
+        if to.0 as u128 * to.1 as u128 <= u128::from(self.max_pixels) {
+            return Ok(());
+        }
+        Err(format!(
+            "resizing {}x{} pixels to {}x{} would exceed the limit of {} pixels",
+            from.1, from.0, to.1, to.0, self.max_pixels
+        ))
+    }
 }
 
 /// Decodes an image of any supported format, recognised by its first bytes.
