@@ -99,15 +99,10 @@ pub fn run(
         Some(folder) => Some(Predictions::begin(folder)?),
     };
     let mut warnings = data.warnings.clone();
-<<<<<<< HEAD
     if recipe.preset == Preset::Quick && given.is_none() {
-        warnings.extend(quick::distance());
-=======
-    if recipe.preset == Preset::Quick && options.head.is_none() {
         warnings.push(quick::distance().unwrap_or_else(|error| {
             format!("preset quick knows no augmentation; how far it was from repo-head is not at hand: {error}")
         }));
->>>>>>> main
     }
     if !options.skip_check {
         let started = Instant::now();
