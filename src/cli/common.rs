@@ -2,7 +2,7 @@
 
 use super::tables::TableArgs;
 use crate::models::torchscript::{Given, Layout};
-use crate::models::{BuildOptions, ModelSpec, Window};
+use crate::models::{BuildOptions, ModelSpec, Purpose, Window};
 use crate::runtime::device::parse_device;
 use crate::runtime::{Precision, Runtime};
 use crate::{Error, Result};
@@ -108,6 +108,7 @@ impl ModelArgs {
         BuildOptions {
             device: runtime.device,
             kind: runtime.precision.kind(),
+            purpose: Purpose::Inference,
             pos_align_corners: self.pos_align_corners,
             window: self.window,
             vitdet_window: self.vitdet_window,

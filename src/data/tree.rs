@@ -1,6 +1,7 @@
 //! A tree of named files: a folder, or a tar file indexed once and read at random.
 
 use super::content::Stamp;
+use crate::runtime::interrupt;
 use crate::{Error, Result};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -47,6 +48,7 @@ impl FileTree {
                 .into_iter()
                 .filter_entry(|e| !e.file_name().as_encoded_bytes().starts_with(b"."))
             {
+                interrupt::check()?;
                 let entry = entry.map_err(|e| {
                     Error::file(e.path().unwrap_or(root), format!("cannot be listed: {e}"))
                 })?;
@@ -199,6 +201,7 @@ fn index_tar(
         position: 0,
     });
     for entry in archive.entries_with_seek().map_err(|e| damaged(&e))? {
+        interrupt::check()?;
         let entry = entry.map_err(|e| damaged(&e))?;
         if !entry.header().entry_type().is_file() {
             continue;

@@ -1,7 +1,6 @@
 //! One self-describing JSON file per (task, model, settings) cell. Tables are made from records
 //! and never recompute.
 
-use crate::files::write_atomically;
 use crate::models::zoo::ZooEntry;
 use crate::{Error, Result};
 use indexmap::IndexMap;
@@ -125,10 +124,10 @@ pub struct Record {
 }
 
 impl Record {
-    /// Writes the file so that no half record is ever seen ([`crate::files`]).
-    pub fn write(&self, path: &Path) -> Result<()> {
-        let text = serde_json::to_vec_pretty(self).map_err(|e| Error::file(path, e))?;
-        write_atomically(path, &text)
+    /// The bytes of its file.
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec_pretty(self)
+            .map_err(|e| Error::model(format!("the record of {} is no JSON: {e}", self.task)))
     }
 
     pub fn read(path: &Path) -> Result<Self> {
