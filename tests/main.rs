@@ -1,8 +1,11 @@
 //! Integration tests, by feature: small trees, the real binary, exact results.
 
 mod adaptor_text;
+mod architecture;
+mod arguments;
 mod arithmetic;
 mod build_revision;
+mod cases_data;
 mod classification;
 mod common;
 mod eradio;

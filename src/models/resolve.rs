@@ -4,7 +4,7 @@ use super::architecture::{self, BuildOptions};
 use super::backbone::Backbone;
 use super::zoo::{self, ZooEntry};
 use crate::hub::{HubCache, RepoKind};
-use crate::runtime::home;
+use crate::runtime::{cpu, home};
 use crate::weights::Checkpoint;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -46,6 +46,7 @@ pub fn resolve(spec: &ModelSpec, options: &BuildOptions) -> Result<Resolved> {
         (None, None, None) => Checkpoint::open(path)?,
         (None, None, Some(entry)) => Checkpoint::open(&locate(entry)?)?,
     };
+    cpu::warn_where_slow(options.device, options.kind);
     let mut options = options.clone();
     if let Some(entry) = entry {
         options.zoo_hints = (entry.hints)();

@@ -4,6 +4,7 @@ use super::extract::{Extracted, Extractor, Output, Subset};
 use super::finished::{Finished, Predictions};
 use crate::data::Source;
 use crate::data::classification::{Class, Classification, Split};
+use crate::data::subset::evenly_spread;
 use crate::metrics::accuracy::{self, Accuracy};
 use crate::metrics::{Benchmark, Definition, benchmark};
 use crate::models::{Request, backbone};
@@ -109,7 +110,7 @@ fn distinct<'a>(outputs: impl Iterator<Item = &'a Output>) -> Vec<Output> {
 impl Job<'_> {
     /// The val images in use.
     pub fn val_indices(&self) -> Result<Vec<usize>> {
-        Ok(spread(self.data.need_val()?.len(), self.limit))
+        Ok(evenly_spread(self.data.need_val()?.len(), self.limit))
     }
 
     /// The train images in use.
@@ -279,15 +280,6 @@ fn metric(accuracy: Accuracy) -> Metric {
     }
 }
 
-/// `limit` of 0..n, evenly spread: data sets are sorted by class, so the first ones would be of
-/// few classes.
-fn spread(n: usize, limit: Option<usize>) -> Vec<usize> {
-    match limit {
-        Some(limit) if limit < n => (0..limit).map(|i| i * n / limit).collect(),
-        _ => (0..n).collect(),
-    }
-}
-
 fn first_of_each_class(source: &dyn Source, classes: usize, limit: usize) -> Result<Vec<usize>> {
     let all: Vec<usize> = (0..source.len()).collect();
     let labels = labels(source, &all)?;
@@ -300,16 +292,4 @@ fn first_of_each_class(source: &dyn Source, classes: usize, limit: usize) -> Res
             *count <= limit
         })
         .collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::spread;
-
-    #[test]
-    fn a_limit_is_spread_over_the_split() {
-        assert_eq!(spread(10, Some(4)), [0, 2, 5, 7]);
-        assert_eq!(spread(3, Some(9)), [0, 1, 2]);
-        assert_eq!(spread(3, None), [0, 1, 2]);
-    }
 }

@@ -96,7 +96,7 @@ pub fn run(
     };
     let predictions = match &options.predictions {
         None => None,
-        Some(folder) => Some(Predictions::begin(folder)?),
+        Some(folder) => Some(Predictions::begin(folder, val)?),
     };
     let mut warnings = data.warnings.clone();
     if recipe.preset == Preset::Quick && given.is_none() {

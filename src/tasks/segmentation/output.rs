@@ -3,7 +3,7 @@
 use super::font;
 use crate::data::Source;
 use crate::data::segmentation::{IGNORE, LabelMap, LabelRule, PairSet};
-use crate::files::write_atomically;
+use crate::files::{inside, write_atomically};
 use crate::metrics::segmentation::Confusion;
 use crate::report::render::to_csv;
 use crate::{Error, Result};
@@ -65,14 +65,24 @@ pub fn confusion_csv(rule: &LabelRule, confusion: &Confusion) -> Result<String> 
 }
 
 impl Predictions {
-    /// Makes the folder, and finds out now that it cannot be written.
-    pub fn begin(folder: &Path) -> Result<Self> {
+    /// Makes the folder, and finds out before hours of training that it cannot be written, or that
+    /// an image of the set has a name that cannot be given to a file of it.
+    pub fn begin(folder: &Path, set: &PairSet) -> Result<Self> {
         std::fs::create_dir_all(folder)
             .and_then(|()| tempfile::NamedTempFile::new_in(folder).map(drop))
             .map_err(|e| Error::file(folder, format!("predictions cannot be written there ({e})")))?;
-        Ok(Predictions {
+        let predictions = Predictions {
             folder: folder.to_path_buf(),
-        })
+        };
+        (0..set.len()).try_for_each(|index| predictions.path(set, index, "png").map(drop))?;
+        Ok(predictions)
+    }
+
+    /// Where what belongs to an image is written.
+    fn path(&self, set: &PairSet, index: usize, ending: &str) -> Result<PathBuf> {
+        let key = set.key(index);
+        let key = key.rsplit_once('.').map_or(key, |(stem, _)| stem);
+        inside(&self.folder, &format!("{key}.{ending}"))
     }
 
     /// Writes `KEY.png` (mask values, as the data set's own masks) and `KEY.overlay.png` (image,
@@ -84,16 +94,13 @@ impl Predictions {
         labels: &LabelMap,
         prediction: &[u8],
     ) -> Result<()> {
-        let key = set.key(index);
-        let key = key.rsplit_once('.').map_or(key, |(stem, _)| stem);
-        let path = |ending: &str| self.folder.join(format!("{key}.{ending}"));
         let rule = set.rule();
         let (width, height) = (labels.width as u32, labels.height as u32);
         let values: Vec<u16> = prediction
             .iter()
             .map(|&p| rule.classes.get(usize::from(p)).map_or(0, |c| c.value))
             .collect();
-        let mask = path("png");
+        let mask = self.path(set, index, "png")?;
         let bytes = match values.iter().all(|&v| v < 256) {
             true => {
                 let values: Vec<u8> = values.iter().map(|&v| v as u8).collect();
@@ -107,7 +114,7 @@ impl Predictions {
         write_atomically(&mask, &bytes.map_err(|e| Error::file(&mask, e))?)?;
         let photo = set.image(index)?;
         let picture = overlay(&photo.data, labels, prediction, rule);
-        let path = path("overlay.png");
+        let path = self.path(set, index, "overlay.png")?;
         let (w, h) = picture.dimensions();
         let bytes = encode(picture.as_raw(), w, h, image::ExtendedColorType::Rgb8);
         write_atomically(&path, &bytes.map_err(|e| Error::file(&path, e))?)

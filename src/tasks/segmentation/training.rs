@@ -56,7 +56,7 @@ impl Trained {
 /// The train images that a recipe uses.
 pub fn indices(recipe: &Recipe, train: &PairSet) -> Vec<usize> {
     match recipe.features {
-        TrainFeatures::Cached => cached::spread(train.len(), recipe.train_limit),
+        TrainFeatures::Cached => cached::indices(recipe, train.len()),
         TrainFeatures::Live => (0..train.len()).collect(),
     }
 }
