@@ -1,8 +1,8 @@
 //! `radio-eval ade20k`: linear-probe segmentation.
 
+use super::Outcome;
 use super::common::{ModelArgs, OutputArgs, RuntimeArgs};
 use super::recipe::RecipeArgs;
-use super::Outcome;
 use super::results::Results;
 use crate::data::segmentation::{self, OpenOptions};
 use crate::models::resolve;
@@ -138,7 +138,13 @@ pub fn run(args: &Ade20kArgs, progress: bool) -> anyhow::Result<Outcome> {
             skip_check: args.skip_check,
             show: progress,
         };
-        results.add(probe_run(&model, &data, recipe.clone(), &options, &runtime)?)
+        results.add(probe_run(
+            &model,
+            &data,
+            recipe.clone(),
+            &options,
+            &runtime,
+        )?)
     });
     results.end(outcome)
 }

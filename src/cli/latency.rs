@@ -1,8 +1,8 @@
 //! `radio-eval latency`: how fast models are, side by side.
 
+use super::Outcome;
 use super::common::{self, Resolution};
 use super::latency_sweep::LatencyConfig;
-use super::Outcome;
 use super::numbers::MAX_THREADS;
 use super::results::Results;
 use super::tables::TableArgs;
@@ -92,8 +92,7 @@ pub fn run(args: LatencyArgs) -> anyhow::Result<Outcome> {
         allow_tf32(args.tf32)?;
     }
     let out = sweep.out.unwrap_or_else(|| "results/latency".into());
-    let mut results =
-        Results::begin("Latency and throughput", &out, &args.tables)?.showing(SHOWN);
+    let mut results = Results::begin("Latency and throughput", &out, &args.tables)?.showing(SHOWN);
     let measured = latency::run(&options, &mut Writer(&mut results));
     let measured = measured.and_then(|()| {
         if args.plots || args.config.is_some() {

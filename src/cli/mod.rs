@@ -12,9 +12,9 @@ pub mod latency_sweep;
 pub mod logging;
 pub mod models;
 pub mod numbers;
+pub mod recipe;
 pub mod results;
 pub mod tables;
-pub mod recipe;
 pub mod verify;
 
 use crate::{Error, runtime};

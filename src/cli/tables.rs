@@ -1,8 +1,8 @@
 //! In which formats a command gives its table: a flag for each that there is.
 
+use crate::Result;
 use crate::report::render::{RENDERERS, Renderer, TERMINAL};
 use crate::report::{Record, Table, write_text};
-use crate::Result;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -28,7 +28,10 @@ impl Stamp {
     /// The stamp of what lies at `place` (offset and length, a row; empty for the whole file) in
     /// the file at `path`; `None` for one that was changed a moment ago.
     pub fn new(path: &Path, file: &Metadata, place: &[u64]) -> Option<Self> {
-        let changed = [(file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec())];
+        let changed = [
+            (file.mtime(), file.mtime_nsec()),
+            (file.ctime(), file.ctime_nsec()),
+        ];
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
         let recently = i64::try_from((now.checked_sub(RECENT)?).as_secs()).ok()?;
         if changed.iter().any(|&(seconds, _)| seconds >= recently) {
@@ -117,7 +120,10 @@ impl Source for Hashed {
     fn read(&self, index: usize) -> Result<Vec<u8>> {
         let stamp = self.source.stamp(index);
         let bytes = self.source.read(index);
-        let hash = bytes.as_ref().ok().map(|bytes| Sha256::digest(bytes).into());
+        let hash = bytes
+            .as_ref()
+            .ok()
+            .map(|bytes| Sha256::digest(bytes).into());
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         read.insert(index, Content { stamp, hash });
         drop(read);

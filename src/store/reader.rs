@@ -28,9 +28,8 @@ impl Part {
         let Ok(header) = Header::read(folder) else {
             return Ok(None);
         };
-        let usable = header.is_complete()
-            && header.key == *key
-            && check_lengths(folder, &header).is_ok();
+        let usable =
+            header.is_complete() && header.key == *key && check_lengths(folder, &header).is_ok();
         usable.then(|| Part::map(folder, header)).transpose()
     }
 
@@ -161,9 +160,9 @@ impl Reader {
         let mut segments = Vec::new();
         let mut known: Option<&Column> = None;
         for part in parts {
-            let (column, segment) = part.segment(name).ok_or_else(|| {
-                Error::model(format!("the feature store has no column `{name}`"))
-            })?;
+            let (column, segment) = part
+                .segment(name)
+                .ok_or_else(|| Error::model(format!("the feature store has no column `{name}`")))?;
             if known.is_some_and(|known| known != column) {
                 return Err(Error::model(format!(
                     "the parts of the feature store disagree about `{name}`"

@@ -31,9 +31,13 @@ fn rows_that_were_not_committed_are_cut_off() {
     let open = || Writer::open(folder.path(), json!("a"), 3).unwrap();
     let mut writer = open();
     writer.declare(&[summary()]).unwrap();
-    writer.append(&[row(&[floats(&[1.0, 2.0])])], vec![]).unwrap();
+    writer
+        .append(&[row(&[floats(&[1.0, 2.0])])], vec![])
+        .unwrap();
     writer.commit().unwrap();
-    writer.append(&[row(&[floats(&[9.0, 9.0])])], vec![]).unwrap();
+    writer
+        .append(&[row(&[floats(&[9.0, 9.0])])], vec![])
+        .unwrap();
     drop(writer);
 
     let mut writer = open();
@@ -95,7 +99,9 @@ fn a_row_of_another_size_is_refused_and_leaves_the_rest() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = Writer::open(folder.path(), json!(1), 2).unwrap();
     writer.declare(&[summary()]).unwrap();
-    writer.append(&[row(&[floats(&[1.0, 2.0])])], vec![]).unwrap();
+    writer
+        .append(&[row(&[floats(&[1.0, 2.0])])], vec![])
+        .unwrap();
     let error = writer.append(&[row(&[floats(&[1.0])])], vec![]);
     assert!(error.unwrap_err().to_string().contains("summary"));
     let other = Column::fixed("summary", Dtype::F32, &[3]);
@@ -111,7 +117,9 @@ fn another_key_starts_afresh_and_what_is_mapped_stays() {
         let mut writer = Writer::open(folder.path(), json!(key), 1).unwrap();
         assert!(!writer.is_complete());
         writer.declare(&[summary()]).unwrap();
-        writer.append(&[row(&[floats(&[value, value])])], vec![]).unwrap();
+        writer
+            .append(&[row(&[floats(&[value, value])])], vec![])
+            .unwrap();
         writer.commit().unwrap();
         Reader::new(vec![writer.finish().unwrap()])
     };
@@ -123,11 +131,17 @@ fn another_key_starts_afresh_and_what_is_mapped_stays() {
 
 #[test]
 fn damage_starts_afresh() {
-    for (file, text) in [("header.json", ""), ("header.json", "{}"), ("summary.values", "x")] {
+    for (file, text) in [
+        ("header.json", ""),
+        ("header.json", "{}"),
+        ("summary.values", "x"),
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = Writer::open(folder.path(), json!(1), 1).unwrap();
         writer.declare(&[summary()]).unwrap();
-        writer.append(&[row(&[floats(&[1.0, 2.0])])], vec![]).unwrap();
+        writer
+            .append(&[row(&[floats(&[1.0, 2.0])])], vec![])
+            .unwrap();
         writer.commit().unwrap();
         drop(writer);
         std::fs::write(folder.path().join(file), text).unwrap();

@@ -191,7 +191,8 @@ pub fn hash_all(source: &dyn Source, indices: &[usize], show: bool) -> Result<St
 }
 
 /// What the record says of how [`fingerprint`] was made.
-pub const FINGERPRINT_OF: &str = "name, label and SHA-256 of the bytes of every image (and mask) used";
+pub const FINGERPRINT_OF: &str =
+    "name, label and SHA-256 of the bytes of every image (and mask) used";
 
 /// SHA-256 (hex) over name, label and content of the images that have a row, in their order.
 pub fn fingerprint<'a>(

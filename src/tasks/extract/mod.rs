@@ -209,12 +209,7 @@ impl Extractor<'_> {
 
     /// One pass for `outputs`, going on from where an earlier one stopped; and the number of
     /// images that took.
-    fn fill(
-        &self,
-        shelf: &Shelf,
-        outputs: &[Output],
-        subset: &Subset,
-    ) -> Result<(Reader, usize)> {
+    fn fill(&self, shelf: &Shelf, outputs: &[Output], subset: &Subset) -> Result<(Reader, usize)> {
         let (folder, key) = shelf.store(outputs);
         let share = Share::ALL;
         let range = share.range(subset.indices.len(), self.batch_size);

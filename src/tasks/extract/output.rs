@@ -87,7 +87,10 @@ pub fn row_bytes(tensor: &Tensor) -> Vec<Vec<u8>> {
     // SAFETY: a contiguous tensor on the CPU of exactly that many bytes, alive and unshared while
     // the slice is; any bytes are valid u8.
     let bytes = unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<u8>(), length) };
-    bytes.chunks_exact(length / rows).map(<[u8]>::to_vec).collect()
+    bytes
+        .chunks_exact(length / rows)
+        .map(<[u8]>::to_vec)
+        .collect()
 }
 
 #[cfg(test)]
@@ -97,7 +100,10 @@ mod tests {
     #[test]
     fn rows_keep_their_bytes_in_every_format() {
         let tensor = Tensor::from_slice(&[1.0f32, -2.0, 0.5, 3.0]).view([2, 2]);
-        assert_eq!(row_bytes(&tensor)[1], [0.5f32, 3.0].map(f32::to_le_bytes).concat());
+        assert_eq!(
+            row_bytes(&tensor)[1],
+            [0.5f32, 3.0].map(f32::to_le_bytes).concat()
+        );
         for (dtype, bytes) in [(Dtype::Bf16, [0x00, 0x3f]), (Dtype::F16, [0x00, 0x38])] {
             let tensor = tensor.to_kind(dtype.kind());
             assert_eq!(row_bytes(&tensor)[1][..2], bytes, "{dtype:?}");

@@ -73,7 +73,12 @@ impl Pass<'_> {
             // A window's skipped images are told before, or without, its batches.
             for bad in &batches.skipped()[seen..] {
                 let content = source.take(bad.index);
-                windows.skip(contents::skipped(bad.index, &bad.key, &bad.reason, &content))?;
+                windows.skip(contents::skipped(
+                    bad.index,
+                    &bad.key,
+                    &bad.reason,
+                    &content,
+                ))?;
             }
             seen = batches.skipped().len();
             let ended = batch.is_none();

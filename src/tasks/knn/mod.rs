@@ -128,7 +128,9 @@ impl Method for Knn {
             0,
         );
         let device = job.extractor.runtime.device;
-        let top = search::search(&queries, &keys, largest, device, &mut |pairs| bar.inc(pairs))?;
+        let top = search::search(&queries, &keys, largest, device, &mut |pairs| {
+            bar.inc(pairs)
+        })?;
         bar.finish_and_clear();
 
         let record = classify::with_features(self.record.clone(), train);

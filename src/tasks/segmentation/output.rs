@@ -70,7 +70,9 @@ impl Predictions {
     pub fn begin(folder: &Path, set: &PairSet) -> Result<Self> {
         std::fs::create_dir_all(folder)
             .and_then(|()| tempfile::NamedTempFile::new_in(folder).map(drop))
-            .map_err(|e| Error::file(folder, format!("predictions cannot be written there ({e})")))?;
+            .map_err(|e| {
+                Error::file(folder, format!("predictions cannot be written there ({e})"))
+            })?;
         let predictions = Predictions {
             folder: folder.to_path_buf(),
         };

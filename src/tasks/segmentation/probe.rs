@@ -96,9 +96,7 @@ impl Probe {
         let iteration = metadata.get("iteration").and_then(|text| text.parse().ok());
         let iteration = iteration.ok_or_else(|| lacks("iteration"))?;
         let validated = match metadata.get("validated") {
-            Some(text) => {
-                serde_json::from_str(text).map_err(|e| Error::file(&state.path, e))?
-            }
+            Some(text) => serde_json::from_str(text).map_err(|e| Error::file(&state.path, e))?,
             None => Vec::new(),
         };
         let head = LinearSegHead::from_tensors(read, device)?;
