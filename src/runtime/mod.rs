@@ -8,6 +8,7 @@ pub mod home;
 pub mod interrupt;
 pub mod load;
 pub mod nvml;
+pub mod limits;
 pub mod progress;
 pub mod rank;
 pub mod shim;
