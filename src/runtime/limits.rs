@@ -15,7 +15,7 @@ pub fn check_batch(images: usize, height: i64, width: i64) -> Result<()> {
         return Ok(());
     }
     Err(Error::usage(format!(
-        "a batch of {images} images of {height}x{width} has {pixels} pixels, more than the limit of {MAX_BATCH_PIXELS}; use a smaller batch size or resolution"
+        "a batch of {images} images of {height}x{width} has {pixels} pixels, more than the limit of {MAX_BATCH_PIXELS}; use a smaller batch (--batch-size; of latency --batch) or --resolution"
     )))
 }
 
