@@ -1,6 +1,6 @@
 //! Floating-point operations of spec/radio.md §11, counted from the operators that run, within 1 %.
 
-use radio_eval::models::{BuildOptions, Window, architecture, backbone, zoo};
+use radio_eval::models::{BuildOptions, Request, Window, architecture, backbone, zoo};
 use radio_eval::runtime::shim::{self, OperatorRow};
 use radio_eval::weights::Checkpoint;
 use serde_json::Value;
@@ -17,7 +17,7 @@ fn operators(config: Value, window: Window, sizes: &[i64]) -> Vec<Vec<OperatorRo
     let model = architecture::build(&checkpoint, &options).unwrap();
     let observe = |&size: &i64| {
         let x = Tensor::zeros([1, 3, size, size], (Kind::Float, Device::Cpu));
-        let (_, rows) = shim::observe(|| backbone::run(&*model, &x, &[])).unwrap();
+        let (_, rows) = shim::observe(|| backbone::run(&*model, &x, &Request::default())).unwrap();
         rows
     };
     sizes.iter().map(observe).collect()

@@ -3,7 +3,7 @@
 
 use crate::common::{fixture, shared};
 use radio_eval::models::eradio::{Config, Network};
-use radio_eval::models::{BuildOptions, Window, architecture, backbone, zoo};
+use radio_eval::models::{BuildOptions, Request, Window, architecture, backbone, zoo};
 use radio_eval::weights::{Checkpoint, LazyTensor, ParamStore, Source, StateDict, safetensors};
 use serde_json::Value;
 use std::path::Path;
@@ -52,7 +52,7 @@ fn compare(weights: &Path, io: &Path, window: Option<i64>) -> (usize, f64) {
     };
     let input = golden("input").unwrap();
     let map = tch::no_grad(|| {
-        network.forward(&input, window, &mut |name, value| {
+        network.forward(&input, window, &mut |_, _| (), &mut |name, value| {
             if let Some(wanted) = golden(&name.to_string()) {
                 check(&name.to_string(), value, &wanted);
             }
@@ -201,8 +201,11 @@ fn optimal_window_follows_the_resolution() {
     for (size, window) in [(64, 2), (96, 3), (128, 4)] {
         let x = Tensor::rand([1, 3, size, size], (Kind::Float, Device::Cpu));
         let fixed = random("eradio_xxxtiny", Window::Size(window));
-        let spatial =
-            |model: &dyn backbone::Backbone| backbone::run(model, &x, &[]).unwrap().spatial;
+        let spatial = |model: &dyn backbone::Backbone| {
+            backbone::run(model, &x, &Request::default())
+                .unwrap()
+                .spatial
+        };
         assert_eq!(
             largest_difference(&spatial(&*optimal), &spatial(&*fixed)),
             0.0
@@ -219,7 +222,10 @@ fn optimal_window_follows_the_resolution() {
 fn sizes_off_the_step_are_refused_with_the_nearest_good_one() {
     let model = random("eradio_xxxtiny", Window::Trained);
     let x = Tensor::zeros([1, 3, 80, 64], (Kind::Float, Device::Cpu));
-    let error = backbone::run(&*model, &x, &[]).err().unwrap().to_string();
+    let error = backbone::run(&*model, &x, &Request::default())
+        .err()
+        .unwrap()
+        .to_string();
     assert!(
         error.contains("80x64") && error.contains("64x64"),
         "{error}"
@@ -237,7 +243,7 @@ fn bf16_stays_close() {
     };
     let model = architecture::build(&open(&weights), &options).unwrap();
     let input = io["input"].read_stored().unwrap();
-    let features = backbone::run(&*model, &input, &[]).unwrap();
+    let features = backbone::run(&*model, &input, &Request::default()).unwrap();
     let wanted = io["features_nlc"].read_stored().unwrap();
     let cosine = Tensor::cosine_similarity(
         &features.spatial.to_kind(Kind::Float).flatten(0, -1),
@@ -316,7 +322,7 @@ fn a_hub_checkpoint_with_heads() {
     let model = architecture::build(&checkpoint, &BuildOptions::default()).unwrap();
     assert_eq!(model.info().adaptors, ["sam"]);
     let x = Tensor::rand([2, 3, 64, 64], (Kind::Float, Device::Cpu));
-    let features = backbone::run(&*model, &x, &["sam".into()]).unwrap();
+    let features = backbone::run(&*model, &x, &Request::adaptors(["sam"])).unwrap();
     let head = |x: &Tensor, output: i64| {
         let y = x.linear(&wave(&[8, 32]), Some(&wave(&[8])));
         let y = y.layer_norm([8], Some(&wave(&[8])), Some(&wave(&[8])), 1e-5, true);

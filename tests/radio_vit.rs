@@ -2,10 +2,11 @@
 
 use crate::common::{fixture, shared};
 use radio_eval::models::radio::cpe::PositionMap;
-use radio_eval::models::radio::{
-    Aggregation, AlphaScheme, Draws, Indices, IntermediateOptions, RadioVit,
+use radio_eval::models::radio::{Draws, RadioVit};
+use radio_eval::models::{
+    Aggregation, AlphaScheme, Backbone, BuildOptions, Features, Indices, IntermediateRequest,
+    Request, backbone, zoo,
 };
-use radio_eval::models::{Backbone, BuildOptions, Features, backbone, zoo};
 use radio_eval::weights::{Checkpoint, LazyTensor, Source, StateDict, safetensors};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -117,7 +118,7 @@ fn check_file(model: &RadioVit, path: &Path) {
     let golden = Golden::open(path);
     let x = golden.get("input");
     let adaptors = model.info().adaptors.clone();
-    let features = backbone::run(model, x, &adaptors).expect("runs");
+    let features = backbone::run(model, x, &Request::adaptors(adaptors)).expect("runs");
     let mut checked = 1 + check_features(&golden, "", &features);
     let grid = features.grid;
     tch::no_grad(|| {
@@ -168,26 +169,25 @@ fn check_blocks(model: &RadioVit, golden: &Golden) -> usize {
     if !golden.tensors.contains_key("blocks.0") {
         return 0;
     }
-    let options = IntermediateOptions {
+    let request = Request::intermediates(IntermediateRequest {
         alpha: AlphaScheme::None,
-        ..IntermediateOptions::new(Indices::Last(depth))
-    };
-    let ours = model
-        .forward_intermediates(golden.get("input"), &options)
-        .expect("runs");
+        ..IntermediateRequest::new(Indices::Last(depth))
+    });
+    let ours = backbone::run(model, golden.get("input"), &request).expect("runs");
     let prefix = model.config().prefix_tokens;
     let idxs = match &model.config().summary {
         radio_eval::models::radio::config::Summary::Tokens(idxs) => idxs.clone(),
         radio_eval::models::radio::config::Summary::First => vec![0],
     };
-    for block in &ours.blocks {
+    for block in &ours.intermediates {
         let name = format!("blocks.{}", block.block);
         let wanted = golden.get(&name);
         let patches = wanted.narrow(1, prefix, wanted.size()[1] - prefix);
         let cls = wanted
             .index_select(1, &Tensor::from_slice(&idxs))
             .flatten(1, 2);
-        for (ours, wanted) in [(&block.features, patches), (&block.summary, cls)] {
+        let summary = block.summary.as_ref().expect("cls tokens");
+        for (ours, wanted) in [(&block.spatial, patches), (summary, cls)] {
             let worst = difference(ours, &wanted);
             assert!(
                 worst <= TOLERANCE,
@@ -196,7 +196,7 @@ fn check_blocks(model: &RadioVit, golden: &Golden) -> usize {
             );
         }
     }
-    ours.blocks.len()
+    ours.intermediates.len()
 }
 
 /// `inter.<aggregation>.<alpha>.<block or final>...` and `inter.normTrue.nchw.<block>`.
@@ -214,7 +214,7 @@ fn check_intermediates(model: &RadioVit, golden: &Golden) -> usize {
     let mut checked = 0;
     for (run, blocks) in runs {
         let normed = run[0] == "normTrue";
-        let options = IntermediateOptions {
+        let intermediates = IntermediateRequest {
             norm: normed,
             aggregation: match run[0].as_str() {
                 "dense" => Aggregation::Dense,
@@ -225,25 +225,31 @@ fn check_intermediates(model: &RadioVit, golden: &Golden) -> usize {
                 "none" => AlphaScheme::None,
                 _ => AlphaScheme::PostAlpha,
             },
-            output: (!normed).then(|| model.info().adaptors.clone()),
-            ..IntermediateOptions::new(Indices::Blocks(blocks.into_iter().collect()))
+            ..IntermediateRequest::new(Indices::Blocks(blocks.into_iter().collect()))
+        };
+        let request = Request {
+            adaptors: model.info().adaptors.clone(),
+            intermediates: Some(intermediates),
         };
         let ours = model
-            .forward_intermediates(golden.get("input"), &options)
+            .forward_intermediates(golden.get("input"), &request)
             .expect("runs");
-        for block in &ours.blocks {
+        for block in &ours.intermediates {
             let prefix = format!("inter.{}.{}", run.join("."), block.block);
             if normed {
-                golden.check(&prefix, &nchw(&block.features, ours.grid));
+                golden.check(&prefix, &nchw(&block.spatial, ours.grid));
                 checked += 1;
             } else {
-                golden.check(&format!("{prefix}.features"), &block.features);
-                golden.check(&format!("{prefix}.summary"), &block.summary);
+                golden.check(&format!("{prefix}.features"), &block.spatial);
+                golden.check(
+                    &format!("{prefix}.summary"),
+                    block.summary.as_ref().expect("cls tokens"),
+                );
                 checked += 2;
             }
         }
-        if let Some(output) = &ours.output {
-            checked += check_features(golden, &format!("inter.{}.final.", run.join(".")), output);
+        if !normed {
+            checked += check_features(golden, &format!("inter.{}.final.", run.join(".")), &ours);
         }
     }
     checked
@@ -323,7 +329,7 @@ fn vitdet_windows() {
         assert_eq!(model.info().settings["vitdet"]["window"], window);
         check_file(&model, &folder.join(format!("{file}.safetensors")));
         let odd = Tensor::zeros([1, 3, 16, 16], (Kind::Float, tch::Device::Cpu));
-        let refused = backbone::run(&model, &odd, &[])
+        let refused = backbone::run(&model, &odd, &Request::default())
             .err()
             .expect("refused")
             .to_string();
@@ -363,7 +369,7 @@ fn bf16_files_run_in_bf16() {
     assert_eq!(model.info().settings["dtype"], "bf16");
     let golden = Golden::open(&files(&folder, "io_")[0]);
     let x = golden.get("input");
-    let features = backbone::run(&model, x, &["clip".to_string()]).expect("runs");
+    let features = backbone::run(&model, x, &Request::adaptors(["clip"])).expect("runs");
     assert_eq!(features.summary.kind(), Kind::BFloat16);
     let clip = &features.adaptors["clip"];
     assert_eq!(clip.summary.kind(), Kind::Float);
@@ -397,7 +403,8 @@ fn bf16_run_of_an_fp32_file() {
     let model = RadioVit::load(&raw(&folder), &options).expect("loads");
     let golden = Golden::open(&folder.join("io_128x128.safetensors"));
     let adaptors = model.info().adaptors.clone();
-    let features = backbone::run(&model, golden.get("input"), &adaptors).expect("runs");
+    let features =
+        backbone::run(&model, golden.get("input"), &Request::adaptors(adaptors)).expect("runs");
     let mut pairs = vec![
         ("backbone.summary".to_string(), &features.summary),
         ("backbone.features".to_string(), &features.spatial),

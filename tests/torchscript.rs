@@ -2,7 +2,7 @@
 
 use crate::common::{fixture, shared};
 use radio_eval::models::torchscript::{Given, Layout, Size};
-use radio_eval::models::{Backbone, BuildOptions, architecture, backbone};
+use radio_eval::models::{Backbone, BuildOptions, Request, architecture, backbone};
 use radio_eval::weights::{Checkpoint, safetensors};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
@@ -47,7 +47,7 @@ fn every_form_of_output() {
         ("indexed", "head", "head", 1),
     ] {
         let model = load(&fixture(&format!("torchscript/{file}.pt")), given()).unwrap();
-        let features = backbone::run(&*model, &expected("input"), &[]).unwrap();
+        let features = backbone::run(&*model, &expected("input"), &Request::default()).unwrap();
         assert_close(&features.summary, &expected(summary));
         let spatial = expected(spatial);
         let tokens = match spatial.dim() {
@@ -73,7 +73,7 @@ fn tokens_width(tensor: &Tensor) -> i64 {
 fn settings_come_from_the_toml_beside_the_file() {
     let model = load(&fixture("torchscript/nhwc.pt"), Given::default()).unwrap();
     assert_eq!(model.info().preferred, (16, 24));
-    let features = backbone::run(&*model, &expected("input"), &[]).unwrap();
+    let features = backbone::run(&*model, &expected("input"), &Request::default()).unwrap();
     assert_eq!(features.grid, (2, 3));
     assert_close(&features.spatial, &expected("spatial"));
     assert_close(&features.summary, &expected("mean"));
@@ -113,7 +113,10 @@ fn bad_settings_and_bad_programs_are_errors() {
     std::fs::write(&toml, "resolution = 16\nfixed = true").unwrap();
     let model = load(&program, Given::default()).unwrap();
     let x = Tensor::zeros([1, 3, 32, 32], (Kind::Float, Device::Cpu));
-    let error = backbone::run(&*model, &x, &[]).err().unwrap().to_string();
+    let error = backbone::run(&*model, &x, &Request::default())
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("takes 16x16 only"), "{error}");
     std::fs::write(&toml, "resolution = 4").unwrap();
     let error = load(&program, Given::default()).err().unwrap();
@@ -131,7 +134,7 @@ fn a_traced_efficientnet() {
     assert_eq!((info.summary_dim, info.spatial_dim), (1280, 1280));
     assert_eq!((info.step, info.parameters), (32, 4_652_008));
     let x = Tensor::full([1, 3, 128, 192], 0.5, (Kind::Float, Device::Cpu));
-    let features = backbone::run(&*model, &x, &[]).unwrap();
+    let features = backbone::run(&*model, &x, &Request::default()).unwrap();
     assert_eq!(features.grid, (4, 6));
     assert_eq!(features.spatial.size(), [1, 24, 1280]);
 }

@@ -120,6 +120,7 @@ impl ModelArgs {
                 fixed: None,
                 layout: self.nhwc.then_some(Layout::Nhwc),
             },
+            radio1d: Default::default(),
             zoo_hints: serde_json::Value::Null,
         }
     }

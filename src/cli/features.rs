@@ -5,7 +5,7 @@ use super::common::{ModelArgs, Resolution, RuntimeArgs};
 use crate::data::files;
 use crate::data::loader::LoaderOptions;
 use crate::data::transform::Transform;
-use crate::models::resolve;
+use crate::models::{Request, resolve};
 use crate::tasks::features::{self, Extracted};
 use crate::weights::safetensors;
 use crate::{Error, Result};
@@ -80,7 +80,7 @@ pub fn run(args: &FeaturesArgs) -> anyhow::Result<Outcome> {
             model.backbone.as_ref(),
             source,
             transform,
-            &args.adaptor,
+            &Request::adaptors(&args.adaptor),
             loader,
         )?
     };
@@ -111,5 +111,6 @@ fn tensor(
         .get("input")
         .ok_or_else(|| Error::file(&args.input, "has no tensor `input` ([B,3,H,W] in [0,1])"))?;
     let input = input.read(Device::Cpu, Kind::Float)?;
-    features::of_tensor(backbone, &input, &args.adaptor, device, args.batch_size)
+    let request = Request::adaptors(&args.adaptor);
+    features::of_tensor(backbone, &input, &request, device, args.batch_size)
 }

@@ -32,6 +32,8 @@ pub struct BuildOptions {
     pub torchscript: super::torchscript::Given,
     /// LayerNorm eps in RADIO's attention head: 1e-6 (default), or 1e-5 as with timm <= 1.0.15.
     pub attention_head_eps: Option<f64>,
+    /// Code length and neck (RADIO1D).
+    pub radio1d: super::radio1d::Given,
     /// Facts the zoo knows and the file does not; `Null` for a path.
     pub zoo_hints: serde_json::Value,
 }
@@ -47,6 +49,7 @@ impl Default for BuildOptions {
             tokens_before_norm: false,
             torchscript: super::torchscript::Given::default(),
             attention_head_eps: None,
+            radio1d: super::radio1d::Given::default(),
             zoo_hints: serde_json::Value::Null,
         }
     }
@@ -71,6 +74,8 @@ pub static ARCHITECTURES: &[&dyn Architecture] = &[
     &super::eradio::ERadio,
     &super::clip::ClipArchitecture,
     &super::torchscript::TorchScript,
+    // Before the ViT, whose patch generator it shares.
+    &super::radio1d::Radio1dArchitecture,
     &super::radio::RadioArchitecture,
     &super::sam::SamArchitecture,
     &super::siglip::SiglipArchitecture,
@@ -94,5 +99,8 @@ pub fn build(checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn 
                 ),
             )
         })?;
-    crate::runtime::guard(|| tch::no_grad(|| architecture.build(checkpoint, options)))
+    crate::runtime::guard(|| {
+        let _no_grad = tch::no_grad_guard();
+        architecture.build(checkpoint, options)
+    })
 }

@@ -1,9 +1,10 @@
 //! The contract between a network and everything that uses it.
 
+use super::request::Request;
 use crate::{Error, Result};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// What a backbone makes of a batch. Tensors are in the run's precision, adaptors' in fp32.
 pub struct Features {
@@ -15,6 +16,21 @@ pub struct Features {
     pub grid: (i64, i64),
     /// Outputs of the adaptors that were asked for, by name.
     pub adaptors: IndexMap<String, AdaptorFeatures>,
+    /// Features behind the blocks that were asked for, in the blocks' order.
+    pub intermediates: Vec<Intermediate>,
+}
+
+/// What one chosen block gives.
+pub struct Intermediate {
+    /// From 0; E-RADIO counts levels.
+    pub block: usize,
+    /// [B, D] as the architecture takes it from its last tokens (cls tokens one behind the other,
+    /// or a mean of tokens); `None` where a head of its own makes it (SigLIP).
+    pub summary: Option<Tensor>,
+    /// [B, N, C], tokens in raster order
+    pub spatial: Tensor,
+    /// (rows, columns) of the token grid
+    pub grid: (i64, i64),
 }
 
 /// What an adaptor (a head imitating one teacher, or a teacher's own projection) makes of them.
@@ -110,16 +126,46 @@ impl BackboneInfo {
 pub trait Backbone: Send {
     fn info(&self) -> &BackboneInfo;
 
-    /// Runs the network and the named adaptors. Callers go through [`run`], which checks the
-    /// input and turns libtorch failures into errors.
+    /// Runs the network on `x` and gives what `request` asks for. Callers go through [`run`] or
+    /// its siblings, which check the input and turn libtorch failures into errors.
     ///
     /// `x`: `[B,3,H,W]` fp32 in `[0,1]`, on the backbone's device.
-    fn forward(&self, x: &Tensor, adaptors: &[String]) -> Result<Features>;
+    fn forward(&self, x: &Tensor, request: &Request) -> Result<Features>;
 }
 
-/// Runs `backbone` on `x` without gradients, after checking shape and adaptor names.
-pub fn run(backbone: &dyn Backbone, x: &Tensor, adaptors: &[String]) -> Result<Features> {
-    let info = backbone.info();
+/// Runs `backbone` on `x` without gradients. The input's shape and the adaptors' names are
+/// checked before, and afterwards that every output is finite.
+pub fn run(backbone: &dyn Backbone, x: &Tensor, request: &Request) -> Result<Features> {
+    let features = run_unread(backbone, x, request)?;
+    check_finite(&features, backbone.info())?;
+    Ok(features)
+}
+
+/// As [`run`], but no output is looked at: for timing, and for capturing a graph, where reading a
+/// value back would wait for the device.
+pub fn run_unread(backbone: &dyn Backbone, x: &Tensor, request: &Request) -> Result<Features> {
+    check_input(backbone.info(), x, request)?;
+    crate::runtime::guard(|| {
+        // Unlike `tch::no_grad`, the guard gives gradients back when an operator fails.
+        let _no_grad = tch::no_grad_guard();
+        backbone.forward(x, request)
+    })
+}
+
+/// As [`run`], with gradients as the caller has them switched; for a network that was built for
+/// training.
+pub fn run_with_gradients(
+    backbone: &dyn Backbone,
+    x: &Tensor,
+    request: &Request,
+) -> Result<Features> {
+    check_input(backbone.info(), x, request)?;
+    let features = crate::runtime::guard(|| backbone.forward(x, request))?;
+    check_finite(&features, backbone.info())?;
+    Ok(features)
+}
+
+fn check_input(info: &BackboneInfo, x: &Tensor, request: &Request) -> Result<()> {
     let (_, channels, height, width) = x
         .size4()
         .map_err(|_| Error::model(format!("the input must be [B,3,H,W], it is {:?}", x.size())))?;
@@ -129,7 +175,7 @@ pub fn run(backbone: &dyn Backbone, x: &Tensor, adaptors: &[String]) -> Result<F
         )));
     }
     info.check_resolution(height, width)?;
-    for name in adaptors {
+    for name in &request.adaptors {
         if !info.adaptors.contains(name) {
             let known = match info.adaptors.as_slice() {
                 [] => "it has none".to_string(),
@@ -141,5 +187,62 @@ pub fn run(backbone: &dyn Backbone, x: &Tensor, adaptors: &[String]) -> Result<F
             )));
         }
     }
-    crate::runtime::guard(|| tch::no_grad(|| backbone.forward(x, adaptors)))
+    Ok(())
+}
+
+impl Features {
+    /// Every output with its name, as `features` writes them.
+    fn outputs(&self) -> Vec<(String, &Tensor)> {
+        let mut outputs = vec![
+            ("summary".to_string(), &self.summary),
+            ("spatial".to_string(), &self.spatial),
+        ];
+        for (name, adaptor) in &self.adaptors {
+            outputs.push((format!("{name}.summary"), &adaptor.summary));
+            if let Some((spatial, _)) = &adaptor.spatial {
+                outputs.push((format!("{name}.spatial"), spatial));
+            }
+        }
+        for one in &self.intermediates {
+            if let Some(summary) = &one.summary {
+                outputs.push((format!("block {}.summary", one.block), summary));
+            }
+            outputs.push((format!("block {}.spatial", one.block), &one.spatial));
+        }
+        outputs
+    }
+}
+
+/// An error naming the first output with a value that is not finite. One sum per output, all read
+/// back at once: a NaN or an infinity anywhere makes the sum one.
+fn check_finite(features: &Features, info: &BackboneInfo) -> Result<()> {
+    let _no_grad = tch::no_grad_guard();
+    let outputs = features.outputs();
+    let sums = outputs
+        .iter()
+        .map(|(_, tensor)| tensor.f_sum(Kind::Float))
+        .collect::<Result<Vec<_>, _>>()?;
+    let sums = Vec::<f32>::try_from(Tensor::f_stack(&sums, 0)?)?;
+    for ((name, tensor), sum) in outputs.iter().zip(sums) {
+        if sum.is_finite() {
+            continue;
+        }
+        // A sum may overflow where no value does.
+        let finite = tensor.f_isfinite()?;
+        if finite.f_all()?.f_int64_value(&[])? == 1 {
+            continue;
+        }
+        let rows = finite.f_flatten(1, -1)?.f_all_dim(1, false)?;
+        let image = rows.f_logical_not()?.f_nonzero()?.f_int64_value(&[0, 0])?;
+        let remedy = match features.summary.kind() {
+            Kind::Half => "in fp16, which ends at 65504; try --precision bf16 or fp32",
+            Kind::BFloat16 => "in bf16; try --precision fp32",
+            _ => "in fp32; look for damage in the weights",
+        };
+        return Err(Error::model(format!(
+            "{}: the output `{name}` is not finite for image {image} of the batch (from 0) {remedy}",
+            info.architecture
+        )));
+    }
+    Ok(())
 }

@@ -10,8 +10,8 @@ use super::facts::{check_heads, float, int, known};
 use super::layers::{Activation, LayerNorm, Linear, Mlp, attention};
 use super::normalise::{self, Normalise};
 use super::positions::{Keep, Positions, Resample, isqrt};
-use super::vit::{self, PatchEmbed};
-use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features};
+use super::vit::{self, PatchEmbed, TokenSplit};
+use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features, Request};
 use crate::Result;
 use crate::weights::{Checkpoint, Layout, ParamStore, Params};
 use indexmap::IndexMap;
@@ -301,21 +301,27 @@ impl Backbone for InternVit {
         &self.info
     }
 
-    fn forward(&self, x: &Tensor, _adaptors: &[String]) -> Result<Features> {
+    fn forward(&self, x: &Tensor, request: &Request) -> Result<Features> {
         let grid = self.patch_embed.grid(x);
         let patches = self.patch_embed.forward(&self.normalise.forward(x));
         let class = self
             .class_embedding
             .expand([patches.size()[0], -1, -1], false);
-        let mut x = Tensor::cat(&[class, patches], 1) + self.position_embedding.at(grid);
-        for layer in &self.layers {
-            x = layer.forward(&x);
-        }
+        let split = TokenSplit { prefix: 1, grid };
+        let (x, intermediates) = vit::encode(
+            request,
+            split,
+            Tensor::cat(&[class, patches], 1) + self.position_embedding.at(grid),
+            self.layers.len(),
+            |i, tokens| self.layers[i].forward(tokens),
+            Tensor::shallow_clone, // there is no final norm
+        )?;
         Ok(Features {
             summary: x.select(1, 0),
-            spatial: x.narrow(1, 1, grid.0 * grid.1),
+            spatial: split.patches(&x),
             grid,
             adaptors: IndexMap::new(),
+            intermediates,
         })
     }
 }

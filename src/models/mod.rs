@@ -13,6 +13,8 @@ pub mod layers;
 pub mod normalise;
 pub mod positions;
 pub mod radio;
+pub mod radio1d;
+pub mod request;
 pub mod resolve;
 pub mod sam;
 pub mod siglip;
@@ -22,6 +24,7 @@ pub mod vit;
 pub mod zoo;
 
 pub use architecture::{ARCHITECTURES, Architecture, BuildOptions, Window};
-pub use backbone::{AdaptorFeatures, Backbone, BackboneInfo, Features};
+pub use backbone::{AdaptorFeatures, Backbone, BackboneInfo, Features, Intermediate};
+pub use request::{Aggregation, AlphaScheme, Indices, IntermediateRequest, Request};
 pub use resolve::{ModelSpec, Resolved, resolve};
 pub use text::TextTower;

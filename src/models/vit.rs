@@ -1,7 +1,9 @@
 //! What the pre-norm vision transformers share: patch embedding and blocks. Fields are the keys
 //! of timm, whose names most original files use.
 
+use super::backbone::Intermediate;
 use super::layers::{Activation, Attention, LayerNorm, Linear, Mlp};
+use super::request::{BlockPlan, Request};
 use crate::Result;
 use crate::weights::Params;
 use tch::Tensor;
@@ -140,6 +142,102 @@ fn scaled(x: Tensor, scale: Option<&Tensor>) -> Tensor {
 /// `depth` blocks under `p` (`blocks`).
 pub fn blocks(p: &Params, depth: i64, config: &BlockConfig) -> Result<Vec<Block>> {
     (0..depth).map(|i| Block::new(&p.pp(i), config)).collect()
+}
+
+/// Tokens behind one or several consecutive blocks, with the blocks' numbers.
+pub type BlockGroup = [(usize, Tensor)];
+
+/// Runs the blocks that `plan` wants and gathers what stands behind the chosen ones.
+///
+/// `state` is what goes from block to block; `block(i, state)` runs one, `tokens(state)` reads the
+/// tokens off it, and `read` makes an intermediate of the tokens of a chosen block and of the ones
+/// that are averaged into it.
+pub fn through_blocks<S>(
+    plan: &BlockPlan,
+    mut state: S,
+    mut block: impl FnMut(usize, S) -> S,
+    tokens: impl Fn(&S) -> Tensor,
+    read: impl Fn(&BlockGroup) -> Intermediate,
+) -> (S, Vec<Intermediate>) {
+    let mut intermediates = Vec::new();
+    let mut group = Vec::new();
+    for i in 0..plan.count() {
+        state = block(i, state);
+        if plan.contributes(i) {
+            group.push((i, tokens(&state)));
+        }
+        if plan.is_chosen(i) {
+            intermediates.push(read(&group));
+            group.clear();
+        }
+    }
+    (state, intermediates)
+}
+
+/// The mean over the blocks of a group.
+pub fn mean_of(group: &BlockGroup) -> Tensor {
+    match group {
+        [(_, one)] => one.shallow_clone(),
+        many => {
+            let tokens: Vec<&Tensor> = many.iter().map(|(_, tokens)| tokens).collect();
+            Tensor::stack(&tokens, 0).mean_dim(0, false, None)
+        }
+    }
+}
+
+/// Where the patch tokens of [B, P+N, C] lie.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenSplit {
+    /// P: class token (the first, where there is one) and registers
+    pub prefix: i64,
+    /// (rows, columns); N = rows * columns
+    pub grid: (i64, i64),
+}
+
+impl TokenSplit {
+    /// [B, P+N, C] -> [B, N, C]
+    pub fn patches(self, tokens: &Tensor) -> Tensor {
+        tokens.narrow(1, self.prefix, self.grid.0 * self.grid.1)
+    }
+
+    /// The class token [B, C], where there is one.
+    pub fn class(self, tokens: &Tensor) -> Option<Tensor> {
+        (self.prefix > 0).then(|| tokens.select(1, 0))
+    }
+}
+
+/// The tokens of a plain ViT through its blocks: [B, P+N, C] -> the same behind the last block,
+/// before the final norm, and the intermediates that were asked for.
+pub fn encode(
+    request: &Request,
+    split: TokenSplit,
+    tokens: Tensor,
+    depth: usize,
+    block: impl Fn(usize, &Tensor) -> Tensor,
+    norm: impl Fn(&Tensor) -> Tensor,
+) -> Result<(Tensor, Vec<Intermediate>)> {
+    let plan = BlockPlan::new(request, depth)?;
+    let normed = request.intermediates.as_ref().is_some_and(|r| r.norm);
+    let read = |group: &BlockGroup| {
+        let mut tokens = mean_of(group);
+        if normed {
+            tokens = norm(&tokens);
+        }
+        Intermediate {
+            block: group.last().map_or(0, |(block, _)| *block),
+            summary: split.class(&tokens),
+            spatial: split.patches(&tokens),
+            grid: split.grid,
+        }
+    };
+    let step = |i: usize, tokens: Tensor| block(i, &tokens);
+    Ok(through_blocks(
+        &plan,
+        tokens,
+        step,
+        Tensor::shallow_clone,
+        read,
+    ))
 }
 
 /// The letter that names a width, as in `ViT-L/14`.

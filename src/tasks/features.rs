@@ -4,7 +4,7 @@
 use crate::data::loader::{LoaderOptions, load};
 use crate::data::source::Source;
 use crate::data::transform::Transform;
-use crate::models::{Backbone, Features, backbone};
+use crate::models::{Backbone, Features, Request, backbone};
 use crate::runtime::interrupt;
 use crate::{Error, Result};
 use indexmap::IndexMap;
@@ -24,7 +24,7 @@ pub struct Extracted {
 pub fn of_tensor(
     backbone: &dyn Backbone,
     input: &Tensor,
-    adaptors: &[String],
+    request: &Request,
     device: Device,
     batch_size: usize,
 ) -> Result<Extracted> {
@@ -38,7 +38,7 @@ pub fn of_tensor(
     for batch in input.f_split(batch_size.max(1) as i64, 0)? {
         interrupt::check()?;
         let pixels = batch.f_to_device(device)?.f_to_kind(Kind::Float)?;
-        parts.push(backbone::run(backbone, &pixels, adaptors)?)?;
+        parts.push(backbone::run(backbone, &pixels, request)?)?;
     }
     parts.join()
 }
@@ -48,13 +48,13 @@ pub fn of_images(
     backbone: &dyn Backbone,
     source: Arc<dyn Source>,
     transform: Transform,
-    adaptors: &[String],
+    request: &Request,
     options: LoaderOptions,
 ) -> Result<Extracted> {
     let indices = (0..source.len()).collect();
     let mut parts = Parts::default();
     for batch in load(source, indices, transform, options) {
-        parts.push(backbone::run(backbone, &batch?.pixels, adaptors)?)?;
+        parts.push(backbone::run(backbone, &batch?.pixels, request)?)?;
     }
     parts.join()
 }

@@ -1,7 +1,7 @@
 //! Parity with reference tensors: the same input, the largest difference per output.
 
 use super::features::{self, Extracted};
-use crate::models::Backbone;
+use crate::models::{Backbone, Request};
 use crate::weights::StateDict;
 use crate::{Error, Result};
 use serde::Serialize;
@@ -86,7 +86,13 @@ pub fn verify(
         .collect();
     let input = input.read(Device::Cpu, Kind::Float)?;
     let batch = input.size().first().copied().unwrap_or(1).max(1) as usize;
-    let ours = features::of_tensor(backbone, &input, &adaptors, device, batch)?;
+    let ours = features::of_tensor(
+        backbone,
+        &input,
+        &Request::adaptors(&adaptors),
+        device,
+        batch,
+    )?;
 
     let mut compared = Vec::new();
     for (name, output, form) in outputs {

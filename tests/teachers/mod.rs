@@ -10,7 +10,7 @@ mod siglip;
 use radio_eval::Result;
 use radio_eval::models::architecture::build;
 use radio_eval::models::normalise::MeanStd;
-use radio_eval::models::{Backbone, BuildOptions, Features, backbone, zoo};
+use radio_eval::models::{Backbone, BuildOptions, Features, Request, backbone, zoo};
 use radio_eval::weights::{Checkpoint, LazyTensor, Source};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -86,8 +86,8 @@ pub fn model(checkpoint: &Checkpoint, options: &BuildOptions) -> Box<dyn Backbon
 
 #[track_caller]
 pub fn run(model: &dyn Backbone, pixels: &Tensor, adaptors: &[&str]) -> Features {
-    let adaptors: Vec<String> = adaptors.iter().map(|a| a.to_string()).collect();
-    backbone::run(model, pixels, &adaptors).unwrap_or_else(|e| panic!("{e}"))
+    let request = Request::adaptors(adaptors.iter().copied());
+    backbone::run(model, pixels, &request).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// The checkpoint with the tensors that `pick` names multiplied by 0.003 (`eps_probe` goldens: a

@@ -2,7 +2,7 @@ use super::{Golden, bf16_agrees, edited, model, open, run};
 use radio_eval::models::architecture::build;
 use radio_eval::models::normalise::IMAGENET;
 use radio_eval::models::sam::{Sam, relative_positions, windows};
-use radio_eval::models::{BuildOptions, backbone};
+use radio_eval::models::{BuildOptions, Request, backbone};
 use radio_eval::weights::Checkpoint;
 use std::path::PathBuf;
 use tch::Tensor;
@@ -75,7 +75,9 @@ fn loading_and_resolution_are_strict() {
     );
     let network = model(&file, &BuildOptions::default());
     let pixels = Tensor::zeros([1, 3, 160, 160], tch::kind::FLOAT_CPU);
-    let error = backbone::run(network.as_ref(), &pixels, &[]).err().unwrap();
+    let error = backbone::run(network.as_ref(), &pixels, &Request::default())
+        .err()
+        .unwrap();
     assert!(error.to_string().contains("128x128 only"), "{error}");
 }
 

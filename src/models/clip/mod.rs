@@ -16,8 +16,10 @@ pub use layouts::{TRANSFORMERS, is_beside_image_tower};
 use super::layers::{LayerNorm, Linear};
 use super::normalise::{self, Normalise};
 use super::positions::Positions;
-use super::vit::{self, Block, PatchEmbed};
-use super::{AdaptorFeatures, Architecture, Backbone, BackboneInfo, BuildOptions, Features};
+use super::vit::{self, Block, PatchEmbed, TokenSplit};
+use super::{
+    AdaptorFeatures, Architecture, Backbone, BackboneInfo, BuildOptions, Features, Request,
+};
 use crate::Result;
 use crate::weights::{Checkpoint, Layout, ParamStore};
 use config::Config;
@@ -151,30 +153,41 @@ impl Backbone for Clip {
         &self.info
     }
 
-    fn forward(&self, x: &Tensor, adaptors: &[String]) -> Result<Features> {
+    fn forward(&self, x: &Tensor, request: &Request) -> Result<Features> {
         let grid = self.patch_embed.grid(x);
         let patches = self.patch_embed.forward(&self.normalise.forward(x));
         let cls = self.cls_token.expand([patches.size()[0], -1, -1], false);
-        let x = Tensor::cat(&[cls, patches], 1) + self.pos_embed.at(grid);
-        let mut x = self.norm_pre.forward(&x);
-        for block in &self.blocks {
-            x = block.forward(&x, None);
-        }
-        let normed = self.norm.forward(&x);
+        let tokens = Tensor::cat(&[cls, patches], 1) + self.pos_embed.at(grid);
+        let split = TokenSplit { prefix: 1, grid };
+        let (tokens, intermediates) = vit::encode(
+            request,
+            split,
+            self.norm_pre.forward(&tokens),
+            self.blocks.len(),
+            |i, tokens| self.blocks[i].forward(tokens, None),
+            |tokens| self.norm.forward(tokens),
+        )?;
+        let normed = self.norm.forward(&tokens);
         let summary = normed.select(1, 0);
-        let tokens = if self.tokens_before_norm { &x } else { &normed };
-        let spatial = tokens.narrow(1, 1, grid.0 * grid.1);
-        let wanted = adaptors.iter().any(|name| name == CLIP);
-        let projected = self.head.iter().filter(|_| wanted).map(|head| {
-            let summary = head.forward(&summary).to_kind(Kind::Float);
-            let spatial = None;
-            (CLIP.to_string(), AdaptorFeatures { summary, spatial })
+        let spatial = split.patches(match self.tokens_before_norm {
+            true => &tokens,
+            false => &normed,
         });
+        let projected = self
+            .head
+            .iter()
+            .filter(|_| request.wants(CLIP))
+            .map(|head| {
+                let summary = head.forward(&summary).to_kind(Kind::Float);
+                let spatial = None;
+                (CLIP.to_string(), AdaptorFeatures { summary, spatial })
+            });
         Ok(Features {
             adaptors: projected.collect::<IndexMap<_, _>>(),
             summary,
             spatial,
             grid,
+            intermediates,
         })
     }
 }

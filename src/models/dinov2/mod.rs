@@ -13,8 +13,8 @@ mod layouts;
 use super::layers::LayerNorm;
 use super::normalise::{self, Normalise};
 use super::positions::{Keep, Positions};
-use super::vit::{self, Block, PatchEmbed};
-use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features};
+use super::vit::{self, Block, PatchEmbed, TokenSplit};
+use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features, Request};
 use crate::Result;
 use crate::weights::{Checkpoint, OUTSIDE, ParamStore, Params};
 use config::Config;
@@ -143,7 +143,7 @@ impl Backbone for DinoV2 {
         &self.info
     }
 
-    fn forward(&self, x: &Tensor, _adaptors: &[String]) -> Result<Features> {
+    fn forward(&self, x: &Tensor, request: &Request) -> Result<Features> {
         let grid = self.patch_embed.grid(x);
         let patches = self.patch_embed.forward(&self.normalise.forward(x));
         let batch = patches.size()[0];
@@ -155,15 +155,25 @@ impl Backbone for DinoV2 {
             let patches = x.narrow(1, 1, grid.0 * grid.1);
             x = Tensor::cat(&[x.narrow(1, 0, 1), registers, patches], 1);
         }
-        for block in &self.blocks {
-            x = block.forward(&x, None);
-        }
+        let split = TokenSplit {
+            prefix: self.info.prefix_tokens,
+            grid,
+        };
+        let (x, intermediates) = vit::encode(
+            request,
+            split,
+            x,
+            self.blocks.len(),
+            |i, tokens| self.blocks[i].forward(tokens, None),
+            |tokens| self.norm.forward(tokens),
+        )?;
         let x = self.norm.forward(&x);
         Ok(Features {
             summary: x.select(1, 0),
-            spatial: x.narrow(1, self.info.prefix_tokens, grid.0 * grid.1),
+            spatial: split.patches(&x),
             grid,
             adaptors: IndexMap::new(),
+            intermediates,
         })
     }
 }

@@ -13,8 +13,8 @@ pub use rope::Rope;
 use super::facts::{check_heads, float, int, known};
 use super::layers::{Activation, LayerNorm};
 use super::normalise::{self, Normalise};
-use super::vit::{self, Block, BlockConfig, FfnKind, PatchEmbed};
-use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features};
+use super::vit::{self, Block, BlockConfig, FfnKind, PatchEmbed, TokenSplit};
+use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features, Request};
 use crate::Result;
 use crate::weights::{Checkpoint, Layout, ParamStore};
 use indexmap::IndexMap;
@@ -184,22 +184,31 @@ impl Backbone for DinoV3 {
         &self.info
     }
 
-    fn forward(&self, x: &Tensor, _adaptors: &[String]) -> Result<Features> {
+    fn forward(&self, x: &Tensor, request: &Request) -> Result<Features> {
         let grid = self.patch_embed.grid(x);
         let angles = self.rope.at(grid);
         let turn = |t: Tensor| rope::rotate(&t, &angles);
         let patches = self.patch_embed.forward(&self.normalise.forward(x));
         let prefix = self.prefix.expand([patches.size()[0], -1, -1], false);
-        let mut x = Tensor::cat(&[prefix, patches], 1);
-        for block in &self.blocks {
-            x = block.forward(&x, Some(&turn));
-        }
+        let split = TokenSplit {
+            prefix: self.info.prefix_tokens,
+            grid,
+        };
+        let (x, intermediates) = vit::encode(
+            request,
+            split,
+            Tensor::cat(&[prefix, patches], 1),
+            self.blocks.len(),
+            |i, tokens| self.blocks[i].forward(tokens, Some(&turn)),
+            |tokens| self.norm.forward(tokens),
+        )?;
         let x = self.norm.forward(&x);
         Ok(Features {
             summary: x.select(1, 0),
-            spatial: x.narrow(1, self.info.prefix_tokens, grid.0 * grid.1),
+            spatial: split.patches(&x),
             grid,
             adaptors: IndexMap::new(),
+            intermediates,
         })
     }
 }

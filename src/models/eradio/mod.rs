@@ -28,11 +28,12 @@ pub use load::ERadio;
 pub use network::Network;
 
 use super::architecture::Window;
-use super::backbone::{Backbone, BackboneInfo, Features};
+use super::backbone::{Backbone, BackboneInfo, Features, Intermediate};
 use super::normalise::Normalise;
 use super::radio::adaptor::Adaptor;
 use super::radio::normalizer::FeatureNormalizer;
-use crate::Result;
+use super::request::{Aggregation, BlockPlan, Request};
+use crate::{Error, Result};
 use tch::{Kind, Tensor};
 
 /// Is shown the name and the value of every stage's output.
@@ -67,7 +68,15 @@ impl Backbone for Model {
         &self.info
     }
 
-    fn forward(&self, x: &Tensor, adaptors: &[String]) -> Result<Features> {
+    fn forward(&self, x: &Tensor, request: &Request) -> Result<Features> {
+        let levels = self.network.depth();
+        let plan = BlockPlan::new(request, levels)?;
+        let dense = |r: &super::IntermediateRequest| r.aggregation == Aggregation::Dense;
+        if levels > 1 && request.intermediates.as_ref().is_some_and(dense) {
+            return Err(Error::usage(
+                "E-RADIO's levels differ in grid and width and have no mean; ask for sparse intermediate features",
+            ));
+        }
         let (batch, _, height, width) = x.size4()?;
         let window = match self.window {
             Window::Trained => None,
@@ -78,7 +87,22 @@ impl Backbone for Model {
             Some(conditioner) => conditioner.forward(x),
             None => x.to_kind(self.kind),
         };
-        let map = self.network.forward(&x, window, &mut |_, _| ());
+        let mut intermediates = Vec::new();
+        let mut see_level = |level: usize, map: &Tensor| {
+            if plan.is_chosen(level) {
+                let size = map.size();
+                let spatial = map.flatten(2, 3).transpose(1, 2);
+                intermediates.push(Intermediate {
+                    block: level,
+                    summary: Some(spatial.mean_dim(1, false, None)),
+                    spatial,
+                    grid: (size[2], size[3]),
+                });
+            }
+        };
+        let map = self
+            .network
+            .forward(&x, window, &mut see_level, &mut |_, _| ());
         let (_, rows, columns, dim) = map.size4()?;
         let mut spatial = map.reshape([batch, rows * columns, dim]);
         let summary = spatial.mean_dim([1i64].as_slice(), false, None::<Kind>);
@@ -90,7 +114,7 @@ impl Backbone for Model {
         let adaptors = self
             .adaptors
             .iter()
-            .filter(|adaptor| adaptors.contains(&adaptor.name))
+            .filter(|adaptor| request.wants(&adaptor.name))
             .map(|a| (a.name.clone(), a.forward(&summary, &spatial, grid)))
             .collect();
         Ok(Features {
@@ -98,6 +122,7 @@ impl Backbone for Model {
             spatial,
             grid,
             adaptors,
+            intermediates,
         })
     }
 }

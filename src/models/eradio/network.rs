@@ -30,16 +30,28 @@ impl Network {
         })
     }
 
+    pub fn depth(&self) -> usize {
+        self.levels.len()
+    }
+
     /// x: [B, 3, H, W], normalised, in the run's precision -> [B, h, w, D].
     ///
-    /// `window`: attention window in tokens, `None` as trained. `tap` is shown every stage's
-    /// output under upstream's module names, maps as [B, C, H, W].
-    pub fn forward(&self, x: &Tensor, window: Option<i64>, tap: Tap) -> Tensor {
+    /// `window`: attention window in tokens, `None` as trained. `see_level` is shown every level's
+    /// map [B, C, H, W] before down-sampling; `tap` every stage's output under upstream's module
+    /// names.
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        window: Option<i64>,
+        see_level: &mut dyn FnMut(usize, &Tensor),
+        tap: Tap,
+    ) -> Tensor {
         let mut x = self.patch_embed.forward(&channels_last(x));
         tap(format_args!("patch_embed"), &x);
         let mut sum: Option<Tensor> = None;
         for (i, level) in self.levels.iter().enumerate() {
             let (next, map) = level.forward(&x, window, tap);
+            see_level(i, &map);
             tap(format_args!("levels.{i}.pre_downsample"), &map);
             tap(format_args!("levels.{i}.out"), &next);
             if let Some(part) = self.high_res_neck.project(&map, i) {

@@ -2,6 +2,7 @@
 
 use super::args::{Args, Teacher};
 use super::heads::{HeadShape, UPSAMPLE_NONE};
+use super::patch::PatchShape;
 use super::sizes::{FfnKind, NormKind, Sizes};
 use crate::weights::{Checkpoint, Source};
 use crate::{Error, Result};
@@ -255,6 +256,18 @@ impl Config {
             ));
         }
         Ok(self)
+    }
+
+    /// What the patch generator needs to know.
+    pub fn patch_shape(&self) -> PatchShape {
+        PatchShape {
+            patch: self.patch,
+            width: self.width,
+            prefix_tokens: self.prefix_tokens,
+            map_side: self.map_side,
+            embed_bias: self.embed_bias,
+            cpe: self.cpe,
+        }
     }
 
     /// D of the summary.

@@ -20,10 +20,10 @@ use tch::{Device, Kind, Tensor};
 
 /// LayerNorm eps of the attention head's blocks where the user does not say: timm's own
 /// LayerNorm, since 1.0.31 at the latest; it was 1e-5 up to 1.0.15 at least (spec §4.2).
-const ATTENTION_HEAD_EPS: f64 = 1e-6;
+pub(in crate::models) const ATTENTION_HEAD_EPS: f64 = 1e-6;
 
 /// Longer side of the default resolution where neither the file nor the zoo names one.
-const DEFAULT_SIDE: i64 = 512;
+pub(in crate::models) const DEFAULT_SIDE: i64 = 512;
 
 pub struct RadioArchitecture;
 
@@ -101,8 +101,11 @@ impl RadioVit {
         let store = ParamStore::new(checkpoint, options.device, kind);
         let root = store.root();
         let model = root.pp("model");
-        let patch_generator =
-            PatchGenerator::new(&model.pp("patch_generator"), &config, align_corners)?;
+        let patch_generator = PatchGenerator::new(
+            &model.pp("patch_generator"),
+            &config.patch_shape(),
+            align_corners,
+        )?;
         let blocks = (0..config.depth)
             .map(|i| Block::new(&model.pp("blocks").pp(i), &config, i))
             .collect::<Result<Vec<_>>>()?;
@@ -190,7 +193,12 @@ impl RadioVit {
             parameters,
             settings,
         };
-        info.preferred = preferred(&config, &checkpoint.config, hints, &info);
+        info.preferred = preferred(
+            DEFAULT_SIDE.min(config.map_side * config.patch),
+            &checkpoint.config,
+            hints,
+            &info,
+        );
         let summary_idxs = match &config.summary {
             Summary::Tokens(tokens) => Tensor::from_slice(tokens),
             Summary::First => Tensor::from_slice(&[0i64]),
@@ -212,7 +220,7 @@ impl RadioVit {
 }
 
 /// The pixel normalisation of the file; OpenAI CLIP's for random weights (upstream's default).
-fn conditioner(
+pub(in crate::models) fn conditioner(
     root: &Params,
     checkpoint: &Checkpoint,
     device: Device,
@@ -235,17 +243,21 @@ fn conditioner(
     Ok(Normalise::new(constants, device, kind))
 }
 
-/// The file's own preference, else the zoo's, else a size the position map covers.
-fn preferred(config: &Config, file: &Value, hints: &Value, info: &BackboneInfo) -> (i64, i64) {
+/// The file's own preference, else the zoo's, else a square of `side` pixels.
+pub(in crate::models) fn preferred(
+    side: i64,
+    file: &Value,
+    hints: &Value,
+    info: &BackboneInfo,
+) -> (i64, i64) {
     let pair = |value: &Value| Some((value[0].as_i64()?, value[1].as_i64()?));
-    let side = DEFAULT_SIDE.min(config.map_side * config.patch);
     let (height, width) = pair(&file["preferred_resolution"])
         .or_else(|| pair(&hints["preferred"]))
         .unwrap_or((side, side));
     info.nearest_resolution(height, width)
 }
 
-fn dtype_name(kind: Kind) -> &'static str {
+pub(in crate::models) fn dtype_name(kind: Kind) -> &'static str {
     match kind {
         Kind::BFloat16 => "bf16",
         Kind::Half => "fp16",

@@ -18,19 +18,20 @@ pub mod fold;
 pub mod heads;
 pub mod intermediates;
 pub mod keys;
-mod load;
+pub(in crate::models) mod load;
 pub mod normalizer;
 pub mod patch;
 pub mod sizes;
 pub mod vitdet;
 
+pub(in crate::models) use config::adaptors as adaptors_in;
 pub use cpe_train::Draws;
-pub use intermediates::{Aggregation, AlphaScheme, Indices, IntermediateOptions, Intermediates};
 pub use load::RadioArchitecture;
 
 use crate::models::layers::LayerNorm;
 use crate::models::normalise::Normalise;
-use crate::models::{Backbone, BackboneInfo, Features};
+use crate::models::vit::TokenSplit;
+use crate::models::{Backbone, BackboneInfo, Features, Request};
 use crate::{Error, Result};
 use adaptor::Adaptor;
 use block::Block;
@@ -103,22 +104,23 @@ impl RadioVit {
         }
     }
 
-    /// [B, K+R+N, C] -> [B, N, C]
-    fn patches_of(&self, tokens: &Tensor) -> Tensor {
-        let prefix = self.config.prefix_tokens;
-        tokens.narrow(1, prefix, tokens.size()[1] - prefix)
+    fn split(&self, grid: (i64, i64)) -> TokenSplit {
+        TokenSplit {
+            prefix: self.config.prefix_tokens,
+            grid,
+        }
     }
 
     /// Summary, features and the named adaptors' from the last tokens.
-    fn extract(&self, tokens: &Tensor, grid: (i64, i64), adaptors: &[String]) -> Features {
-        let mut spatial = self.patches_of(tokens);
+    fn extract(&self, tokens: &Tensor, grid: (i64, i64), request: &Request) -> Features {
+        let mut spatial = self.split(grid).patches(tokens);
         if let Some(normalizer) = &self.feature_normalizer {
             spatial = normalizer.forward(&spatial);
         }
         let adaptors: IndexMap<_, _> = self
             .adaptors
             .iter()
-            .filter(|adaptor| adaptors.contains(&adaptor.name))
+            .filter(|adaptor| request.wants(&adaptor.name))
             .map(|adaptor| {
                 let cls = tokens.select(1, adaptor.token);
                 let features = adaptor.forward(&cls, &spatial, grid);
@@ -130,6 +132,7 @@ impl RadioVit {
             spatial,
             grid,
             adaptors,
+            intermediates: Vec::new(),
         }
     }
 }
@@ -139,26 +142,18 @@ impl Backbone for RadioVit {
         &self.info
     }
 
-    fn forward(&self, x: &Tensor, adaptors: &[String]) -> Result<Features> {
+    fn forward(&self, x: &Tensor, request: &Request) -> Result<Features> {
         let grid = self.grid_of(x)?;
-        let mut tokens = self.embed(x);
-        match &self.vitdet {
-            Some(vitdet) => {
-                let prefix = self.config.prefix_tokens;
-                tokens = vitdet.forward(&self.blocks, &tokens, prefix, grid);
-            }
-            None => {
-                for block in &self.blocks {
-                    tokens = block.forward(&tokens);
-                }
-            }
-        }
-        Ok(self.extract(&self.final_norm(tokens), grid, adaptors))
+        let (tokens, intermediates) = self.encode(x, request, self.vitdet.as_ref())?;
+        Ok(Features {
+            intermediates,
+            ..self.extract(&self.final_norm(tokens), grid, request)
+        })
     }
 }
 
 /// The precision a run asks for and the one the args ask for, brought together: a checkpoint
 /// that is meant to run in half precision (radio_v2.1) does so unless the user chose another.
-fn precision(run: Kind, args: Kind) -> Kind {
+pub(in crate::models) fn precision(run: Kind, args: Kind) -> Kind {
     if run == Kind::Float { args } else { run }
 }

@@ -1,11 +1,25 @@
 //! From pixels to tokens: patches, their positions, and the prefix tokens in front.
 
-use super::config::Config;
 use super::cpe::PositionMap;
 use crate::Result;
 use crate::models::layers::Linear;
 use crate::weights::Params;
 use tch::Tensor;
+
+/// Sizes of a patch generator.
+#[derive(Debug, Clone, Copy)]
+pub struct PatchShape {
+    pub patch: i64,
+    /// C
+    pub width: i64,
+    /// K + R
+    pub prefix_tokens: i64,
+    /// Side of the learned position map.
+    pub map_side: i64,
+    pub embed_bias: bool,
+    /// Whether positions follow the CPE rule.
+    pub cpe: bool,
+}
 
 pub struct PatchGenerator {
     embedder: Linear,
@@ -17,18 +31,18 @@ pub struct PatchGenerator {
 
 impl PatchGenerator {
     /// `p` is `patch_generator`.
-    pub fn new(p: &Params, config: &Config, align_corners: bool) -> Result<Self> {
-        let Config {
+    pub fn new(p: &Params, shape: &PatchShape, align_corners: bool) -> Result<Self> {
+        let PatchShape {
             width,
             patch,
             prefix_tokens,
             ..
-        } = *config;
+        } = *shape;
         let pixels = 3 * patch * patch;
         let prefix = p.pp("cls_token").get("token", &[prefix_tokens, width])?;
         Ok(PatchGenerator {
-            embedder: Linear::new(p.pp("embedder"), pixels, width, config.embed_bias)?,
-            positions: PositionMap::new(p, config.map_side, width, align_corners, config.cpe)?,
+            embedder: Linear::new(p.pp("embedder"), pixels, width, shape.embed_bias)?,
+            positions: PositionMap::new(p, shape.map_side, width, align_corners, shape.cpe)?,
             prefix: prefix.unsqueeze(0),
             patch,
         })

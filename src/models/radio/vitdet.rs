@@ -60,42 +60,71 @@ impl VitDet {
         block == self.depth - 1 || block % self.period == self.period - 1
     }
 
-    /// Runs `blocks` on tokens [B, prefix + h*w, C] in raster order; h and w are multiples of the
+    /// Cuts tokens [B, prefix + h*w, C] in raster order into windows; h and w are multiples of the
     /// window.
-    pub fn forward(
-        &self,
-        blocks: &[Block],
-        tokens: &Tensor,
-        prefix: i64,
-        (h, w): (i64, i64),
-    ) -> Tensor {
+    pub fn cut(&self, tokens: &Tensor, prefix: i64, (h, w): (i64, i64)) -> WindowedTokens {
         let (b, n, c) = tokens.size3().expect("tokens are [B, N, C]");
         let side = self.window;
         let (rows, columns) = (h / side, w / side);
-        let mut head = tokens.narrow(1, 0, prefix);
-        // [B * windows, side², C], windows and their patches in raster order
-        let mut windows = tokens
-            .narrow(1, prefix, n - prefix)
-            .reshape([b, rows, side, columns, side, c])
-            .permute([0, 1, 3, 2, 4, 5])
-            .reshape([b * rows * columns, side * side, c]);
-        for (i, block) in (0..).zip(blocks) {
-            if self.is_global(i) {
-                let joined = Tensor::cat(&[&head, &windows.view([b, h * w, c])], 1);
-                let y = block.forward(&joined);
-                head = y.narrow(1, 0, prefix);
-                windows = y
-                    .narrow(1, prefix, h * w)
-                    .reshape([b * rows * columns, side * side, c]);
-            } else {
-                windows = block.forward(&windows);
-            }
+        WindowedTokens {
+            prefix: tokens.narrow(1, 0, prefix),
+            windows: tokens
+                .narrow(1, prefix, n - prefix)
+                .reshape([b, rows, side, columns, side, c])
+                .permute([0, 1, 3, 2, 4, 5])
+                .reshape([b * rows * columns, side * side, c]),
+            counts: (rows, columns),
+            side,
         }
-        let patches = windows
-            .view([b, rows, columns, side, side, c])
+    }
+
+    /// Block `i` of the network on `tokens`: inside windows, or on all of them.
+    pub fn forward(&self, i: usize, block: &Block, tokens: WindowedTokens) -> WindowedTokens {
+        if !self.is_global(i as i64) {
+            return WindowedTokens {
+                windows: block.forward(&tokens.windows),
+                ..tokens
+            };
+        }
+        let (prefix, n) = (tokens.prefix.size()[1], tokens.patch_count());
+        let windows = tokens.windows.size();
+        let b = tokens.prefix.size()[0];
+        let joined = [&tokens.prefix, &tokens.windows.view([b, n, windows[2]])];
+        let y = block.forward(&Tensor::cat(&joined, 1));
+        WindowedTokens {
+            prefix: y.narrow(1, 0, prefix),
+            windows: y.narrow(1, prefix, n).reshape(&windows),
+            ..tokens
+        }
+    }
+}
+
+/// The tokens between two blocks, patches ordered by window.
+pub struct WindowedTokens {
+    /// [B, P, C]
+    prefix: Tensor,
+    /// [B * windows, side², C], windows and their patches in raster order
+    windows: Tensor,
+    /// Windows per column and per row.
+    counts: (i64, i64),
+    side: i64,
+}
+
+impl WindowedTokens {
+    fn patch_count(&self) -> i64 {
+        self.counts.0 * self.counts.1 * self.side * self.side
+    }
+
+    /// [B, P + h*w, C], patches in raster order.
+    pub fn join(&self) -> Tensor {
+        let (rows, columns) = self.counts;
+        let (b, c) = (self.prefix.size()[0], self.prefix.size()[2]);
+        let patches = self
+            .windows
+            .view([b, rows, columns, self.side, self.side, c])
             .permute([0, 1, 3, 2, 4, 5])
-            .reshape([b, h * w, c]);
-        Tensor::cat(&[&head, &patches], 1)
+            .reshape([b, self.patch_count(), c]);
+        Tensor::cat(&[&self.prefix, &patches], 1)
     }
 }
 

@@ -200,13 +200,23 @@ impl Encoder {
 
     /// Normalised pixels `[B,3,S,S]` -> tokens of the last block [B, n, n, C].
     pub fn forward(&self, x: &Tensor) -> Tensor {
+        (0..self.depth()).fold(self.embed(x), |tokens, i| self.block(i, &tokens))
+    }
+
+    /// Normalised pixels `[B,3,S,S]` -> tokens that enter the first block [B, n, n, C].
+    pub fn embed(&self, x: &Tensor) -> Tensor {
         let tokens = self.patch_embed.forward(x);
         let (side, b) = (self.pos_embed.size()[1], x.size()[0]);
-        let mut x = tokens.reshape([b, side, side, -1]) + &self.pos_embed;
-        for block in &self.blocks {
-            x = block.forward(&x);
-        }
-        x
+        tokens.reshape([b, side, side, -1]) + &self.pos_embed
+    }
+
+    /// Tokens [B, n, n, C] through block `i`.
+    pub fn block(&self, i: usize, tokens: &Tensor) -> Tensor {
+        self.blocks[i].forward(tokens)
+    }
+
+    pub fn depth(&self) -> usize {
+        self.blocks.len()
     }
 
     /// Tokens [B, h, w, C] -> image embedding [B, out, h, w].

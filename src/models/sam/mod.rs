@@ -13,8 +13,9 @@ pub use encoder::{Encoder, windows};
 pub use rel_pos::relative_positions;
 
 use super::normalise::{self, Normalise};
-use super::vit;
-use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features};
+use super::request::BlockPlan;
+use super::vit::{self, BlockGroup};
+use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features, Intermediate, Request};
 use crate::Result;
 use crate::weights::Place::Named;
 use crate::weights::{Checkpoint, Layout, OUTSIDE, ParamStore, Table};
@@ -137,15 +138,31 @@ impl Backbone for Sam {
         &self.info
     }
 
-    fn forward(&self, x: &Tensor, _adaptors: &[String]) -> Result<Features> {
-        let tokens = self.encoder.forward(&self.normalise.forward(x));
+    fn forward(&self, x: &Tensor, request: &Request) -> Result<Features> {
+        let plan = BlockPlan::new(request, self.encoder.depth())?;
+        let tokens = self.encoder.embed(&self.normalise.forward(x));
         let grid = (tokens.size()[1], tokens.size()[2]);
+        // A mean of tokens, there being no class token; and no norm behind the last block.
+        let mean = |spatial: &Tensor| spatial.mean_dim(1, false, None);
+        let read = |group: &BlockGroup| {
+            let spatial = vit::mean_of(group).flatten(1, 2);
+            Intermediate {
+                block: group.last().map_or(0, |(block, _)| *block),
+                summary: Some(mean(&spatial)),
+                spatial,
+                grid,
+            }
+        };
+        let block = |i: usize, tokens: Tensor| self.encoder.block(i, &tokens);
+        let (tokens, intermediates) =
+            vit::through_blocks(&plan, tokens, block, Tensor::shallow_clone, read);
         let spatial = tokens.flatten(1, 2);
         Ok(Features {
-            summary: spatial.mean_dim(1, false, None),
+            summary: mean(&spatial),
             spatial,
             grid,
             adaptors: IndexMap::new(),
+            intermediates,
         })
     }
 }

@@ -12,8 +12,10 @@ use super::clip::{TRANSFORMERS, is_beside_image_tower};
 use super::layers::{Activation, LayerNorm, Linear, Mlp, attention};
 use super::normalise::{self, Normalise};
 use super::positions::{Keep, Positions};
-use super::vit::{self, Block, BlockConfig, PatchEmbed};
-use super::{AdaptorFeatures, Architecture, Backbone, BackboneInfo, BuildOptions, Features};
+use super::vit::{self, Block, BlockConfig, PatchEmbed, TokenSplit};
+use super::{
+    AdaptorFeatures, Architecture, Backbone, BackboneInfo, BuildOptions, Features, Request,
+};
 use crate::Result;
 use crate::weights::Place::Stacked;
 use crate::weights::{Checkpoint, Layout, LazyTensor, ParamStore, Params, Source, Table};
@@ -241,15 +243,20 @@ impl Backbone for Siglip {
         &self.info
     }
 
-    fn forward(&self, x: &Tensor, adaptors: &[String]) -> Result<Features> {
+    fn forward(&self, x: &Tensor, request: &Request) -> Result<Features> {
         let grid = self.patch_embed.grid(x);
-        let mut x = self.patch_embed.forward(&self.normalise.forward(x)) + self.pos_embed.at(grid);
-        for block in &self.blocks {
-            x = block.forward(&x, None);
-        }
-        let spatial = self.norm.forward(&x);
+        let patches = self.patch_embed.forward(&self.normalise.forward(x));
+        let (tokens, intermediates) = vit::encode(
+            request,
+            TokenSplit { prefix: 0, grid },
+            patches + self.pos_embed.at(grid),
+            self.blocks.len(),
+            |i, tokens| self.blocks[i].forward(tokens, None),
+            |tokens| self.norm.forward(tokens),
+        )?;
+        let spatial = self.norm.forward(&tokens);
         let summary = self.attn_pool.forward(&spatial);
-        let adaptors = adaptors.iter().map(|name| {
+        let adaptors = request.adaptors.iter().map(|name| {
             let features = AdaptorFeatures {
                 summary: summary.to_kind(Kind::Float),
                 spatial: None,
@@ -261,6 +268,7 @@ impl Backbone for Siglip {
             summary,
             spatial,
             grid,
+            intermediates,
         })
     }
 }

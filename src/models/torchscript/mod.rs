@@ -16,6 +16,7 @@ pub use settings::{Given, Layout, Size};
 use super::architecture::{Architecture, BuildOptions};
 use super::backbone::{Backbone, BackboneInfo, Features};
 use super::normalise::Normalise;
+use super::request::Request;
 use crate::runtime::shim;
 use crate::weights::Checkpoint;
 use crate::{Error, Result};
@@ -135,13 +136,20 @@ impl Backbone for Model {
         &self.info
     }
 
-    fn forward(&self, x: &Tensor, _adaptors: &[String]) -> Result<Features> {
+    fn forward(&self, x: &Tensor, request: &Request) -> Result<Features> {
+        if request.intermediates.is_some() {
+            return Err(Error::usage(format!(
+                "{}: a TorchScript program shows its outputs only; features behind its blocks need a program that returns them",
+                self.path.display()
+            )));
+        }
         let output = self.call(x)?;
         Ok(Features {
             summary: output.summary,
             spatial: output.spatial,
             grid: output.grid,
             adaptors: IndexMap::new(),
+            intermediates: Vec::new(),
         })
     }
 }

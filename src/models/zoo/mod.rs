@@ -3,6 +3,7 @@
 mod eradio;
 mod mini;
 mod radio;
+mod radio1d;
 mod teachers;
 
 use crate::{Error, Result};
@@ -67,6 +68,7 @@ const fn speed(images_per_s: f64, resolution: i64) -> Option<PublishedSpeed> {
 pub fn entries() -> impl Iterator<Item = &'static ZooEntry> {
     const TABLES: &[&[ZooEntry]] = &[
         radio::TABLE,
+        radio1d::TABLE,
         eradio::TABLE,
         teachers::CLIP,
         teachers::SIGLIP,

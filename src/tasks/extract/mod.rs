@@ -17,7 +17,7 @@ use crate::data::fingerprint::fingerprint;
 use crate::data::loader::{self, Batch, LoaderOptions};
 use crate::data::transform::Transform;
 use crate::hash::sha256;
-use crate::models::{Resolved, backbone};
+use crate::models::{Request, Resolved, backbone};
 use crate::report::{DataPart, ModelPart, environment};
 use crate::runtime::{Runtime, home, progress};
 use crate::{Error, Result};
@@ -158,7 +158,7 @@ impl Extractor<'_> {
             subset.indices.len() as u64,
             before as u64,
         );
-        let adaptors: Vec<String> = self.adaptor.map(str::to_string).into_iter().collect();
+        let request = Request::adaptors(self.adaptor);
         let mut windows = Windows::new(&left, self.batch_size);
         let mut batches = loader::load(
             subset.source.clone(),
@@ -184,7 +184,7 @@ impl Extractor<'_> {
             let ended = batch.is_none();
             let mut dim = store.header.dim;
             if let Some(batch) = batch {
-                let values = self.run(subset, &batch, &adaptors)?;
+                let values = self.run(subset, &batch, &request)?;
                 dim = values.len() / batch.indices.len();
                 windows.add(&batch.indices, &values, dim)?;
             }
@@ -208,8 +208,10 @@ impl Extractor<'_> {
     }
 
     /// The summaries of a batch, [b, dim] row-major in fp32.
-    fn run(&self, subset: &Subset, batch: &Batch, adaptors: &[String]) -> Result<Vec<f32>> {
-        let features = backbone::run(self.model.backbone.as_ref(), &batch.pixels, adaptors)?;
+    fn run(&self, subset: &Subset, batch: &Batch, request: &Request) -> Result<Vec<f32>> {
+        // The rows are checked below, where an image has a name.
+        let network = self.model.backbone.as_ref();
+        let features = backbone::run_unread(network, &batch.pixels, request)?;
         let summary = features
             .summary_of(self.adaptor)?
             .f_to_kind(Kind::Float)?

@@ -121,7 +121,7 @@ impl<'a> Runner<'a> {
 
     fn forward(&self) -> Result<Features> {
         let backbone = self.rival.model.backbone.as_ref();
-        backbone::run(backbone, &self.input, &self.rival.adaptors)
+        backbone::run_unread(backbone, &self.input, &self.rival.request)
     }
 
     /// The first pass: finds the batch that fits in memory, and the peak memory.
@@ -202,8 +202,8 @@ impl<'a> Runner<'a> {
             .option("batch", self.case.batch)
             .option("cores", cores())
             .option("cuda_graph", self.graph.is_some());
-        if !self.rival.adaptors.is_empty() {
-            record = record.option("adaptors", json!(self.rival.adaptors));
+        if !self.rival.request.adaptors.is_empty() {
+            record = record.option("adaptors", json!(self.rival.request.adaptors));
         }
         for (metric, value) in latency_metrics(&summary, self.case.batch) {
             record = record.metric(metric, value);

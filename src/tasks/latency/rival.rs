@@ -1,7 +1,7 @@
 //! A loaded network that takes part in a comparison.
 
 use super::options::{Options, Variant};
-use crate::models::{self, Resolved};
+use crate::models::{self, Request, Resolved};
 use crate::report::ModelPart;
 use crate::runtime::Precision;
 use crate::{Error, Result};
@@ -10,8 +10,8 @@ pub struct Rival {
     pub label: String,
     pub model: Resolved,
     pub part: ModelPart,
-    /// The named adaptors that this model has.
-    pub adaptors: Vec<String>,
+    /// The named adaptors.
+    pub request: Request,
     pub is_baseline: bool,
 }
 
@@ -32,7 +32,7 @@ impl Rival {
         Ok(Rival {
             label: variant.label(),
             part: ModelPart::of(&model)?,
-            adaptors: options.adaptors.clone(),
+            request: Request::adaptors(&options.adaptors),
             is_baseline: options.baseline.as_ref() == Some(&variant.spec.model),
             model,
         })

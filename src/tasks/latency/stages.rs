@@ -7,7 +7,7 @@ use super::rival::Rival;
 use crate::data::decode::{Limits, decode};
 use crate::data::pixels;
 use crate::data::transform::Transform;
-use crate::models::backbone;
+use crate::models::{Request, backbone};
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
 
@@ -40,20 +40,20 @@ pub fn measure(rival: &Rival, case: &Case, options: &Options) -> Result<Vec<(&'s
         [case.batch, 3, height, width],
         (Kind::Float, options.device),
     )?;
-    let forward = |adaptors: &[String]| {
+    let forward = |request: &Request| {
         median(|| {
             clock::time(options.device, || {
-                backbone::run(network, &x, adaptors).map(drop)
+                backbone::run_unread(network, &x, request).map(drop)
             })
         })
     };
-    let encoder = forward(&[])?;
+    let encoder = forward(&Request::default())?;
     let adaptors = match info.adaptors.as_slice() {
         [] => 0.0,
-        all => (forward(all)? - encoder).max(0.0),
+        all => (forward(&Request::adaptors(all))? - encoder).max(0.0),
     };
 
-    let summary = backbone::run(network, &x, &[])?.summary;
+    let summary = backbone::run(network, &x, &Request::default())?.summary;
     let classifier = Tensor::f_zeros(
         [CLASSES, info.summary_dim],
         (summary.kind(), options.device),

@@ -1,6 +1,6 @@
 //! Spatial features as maps.
 
-use crate::models::{Resolved, backbone};
+use crate::models::{Request, Resolved, backbone};
 use crate::{Error, Result};
 use tch::{Device, Kind, Tensor};
 
@@ -13,8 +13,8 @@ pub struct SpatialFeatures<'a> {
 impl SpatialFeatures<'_> {
     /// [B,3,H,W] in [0,1] -> [B,C,h,w] in fp32, without gradients.
     pub fn map(&self, pixels: &Tensor) -> Result<Tensor> {
-        let names: Vec<String> = self.adaptor.iter().map(|name| name.to_string()).collect();
-        let features = backbone::run(self.model.backbone.as_ref(), pixels, &names)?;
+        let request = Request::adaptors(self.adaptor);
+        let features = backbone::run(self.model.backbone.as_ref(), pixels, &request)?;
         let (tokens, (rows, columns)) = match self.adaptor {
             None => (features.spatial, features.grid),
             Some(name) => features

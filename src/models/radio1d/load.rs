@@ -1,0 +1,197 @@
+//! Building a RADIO1D from a checkpoint or from random weights.
+
+use super::decoder::Decoder;
+use super::encoder::Encoder;
+use super::shape::Shape;
+use super::{Neck, Radio1d};
+use crate::models::architecture::{Architecture, BuildOptions};
+use crate::models::radio::adaptor::Adaptor;
+use crate::models::radio::args::Args;
+use crate::models::radio::patch::{PatchGenerator, PatchShape};
+use crate::models::radio::{adaptors_in, fold, keys, load, precision};
+use crate::models::{Backbone, BackboneInfo};
+use crate::weights::{Checkpoint, ParamStore, Source};
+use crate::{Error, Result};
+use serde_json::{Map, json};
+use tch::{Kind, Tensor};
+
+/// What no other RADIO has (spec/radio1d.md §4).
+const MARK: &str = "downscale_blocks.0.reduction.weight";
+
+/// Most tokens that a code may be asked to have.
+pub const MOST_TOKENS: i64 = 65_536;
+
+pub struct Radio1dArchitecture;
+
+impl Architecture for Radio1dArchitecture {
+    fn name(&self) -> &'static str {
+        "radio1d"
+    }
+
+    fn recognises(&self, checkpoint: &Checkpoint) -> bool {
+        match &checkpoint.source {
+            Source::File(tensors) => tensors.keys().any(|key| key.ends_with(MARK)),
+            Source::TorchScript => false,
+            Source::Random(_) => Args::of(&checkpoint.config)
+                .model()
+                .is_some_and(|name| name.starts_with("radio1d_")),
+        }
+    }
+
+    fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
+        Ok(Box::new(Radio1d::load(checkpoint, options)?))
+    }
+}
+
+impl Radio1d {
+    /// Loads strictly: a tensor of the network that is missing, wrongly shaped or without a place
+    /// is an error that names it as the file does.
+    pub fn load(checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Self> {
+        if let Source::Random(_) = checkpoint.source {
+            let shape = Shape::of_args(&checkpoint.config)?;
+            return Self::build(checkpoint, shape, options, false);
+        }
+        let args = Args::of(&checkpoint.config);
+        if args.model().is_none() {
+            return Err(Error::file(
+                &checkpoint.path,
+                "the weights come without their args (config.json), which tell the number of attention heads; put them beside the file",
+            ));
+        }
+        let (kind, _) = keys::detect(checkpoint).ok_or_else(|| {
+            Error::file(
+                &checkpoint.path,
+                "holds no patch generator, so it is no RADIO1D",
+            )
+        })?;
+        let names = keys::Keys::of(checkpoint, kind, false, args);
+        let build = || {
+            let (plain, folded) = fold::fold(&names.apply(checkpoint)?, args)?;
+            let shape = Shape::of_file(&plain)?;
+            Self::build(&plain, shape, options, folded)
+        };
+        build().map_err(|error| names.explain(error, checkpoint))
+    }
+
+    fn build(
+        checkpoint: &Checkpoint,
+        shape: Shape,
+        options: &BuildOptions,
+        folded: bool,
+    ) -> Result<Self> {
+        let given = options.radio1d;
+        if let Some(n) = given.tokens
+            && !(1..=MOST_TOKENS).contains(&n)
+        {
+            return Err(Error::usage(format!(
+                "--tokens {n}: a code has 1 to {MOST_TOKENS} tokens"
+            )));
+        }
+        let kind = precision(options.kind, shape.dtype);
+        // Upstream's rule for positions since 2025-06-28; no RADIO1D is older.
+        let align_corners = options.pos_align_corners.unwrap_or(false);
+        let store = ParamStore::new(checkpoint, options.device, kind);
+        let root = store.root();
+        let model = root.pp("model");
+        let patch_shape = PatchShape {
+            patch: shape.patch,
+            width: shape.width(),
+            prefix_tokens: shape.prefix_tokens,
+            map_side: shape.map_side,
+            embed_bias: shape.embed_bias,
+            cpe: true,
+        };
+        let patch_generator =
+            PatchGenerator::new(&model.pp("patch_generator"), &patch_shape, align_corners)?;
+        let encoder = Encoder::new(&model, &shape)?;
+        let decoder = Decoder::new(&model.pp("decoder"), &shape)?;
+        let parameters = store.parameters();
+        let input_conditioner = load::conditioner(&root, checkpoint, options.device, kind)?;
+        root.skip("summary_idxs");
+
+        let heads = adaptors_in(checkpoint, Args::of(&checkpoint.config))?;
+        if given.neck != Neck::Decoder && !heads.is_empty() {
+            tracing::debug!("adaptors read the decoder; this neck has none");
+        }
+        let head_store = ParamStore::new(checkpoint, options.device, Kind::Float);
+        let eps = options
+            .attention_head_eps
+            .unwrap_or(load::ATTENTION_HEAD_EPS);
+        let adaptors = heads
+            .iter()
+            .map(|a| Adaptor::new(&head_store.root().pp("adaptors").pp(&a.name), a, eps))
+            .collect::<Result<Vec<_>>>()?;
+        let is_head = |name: &str| name.starts_with("adaptors.");
+        head_store.finish(|name| !is_head(name))?;
+        store.finish(|name| is_head(name) || is_dead(name, shape.final_norm))?;
+
+        let mut settings = Map::new();
+        settings.insert("neck".into(), json!(given.neck.name()));
+        settings.insert(
+            "tokens".into(),
+            given.tokens.map_or(json!("all"), |n| json!(n)),
+        );
+        settings.insert("pos_align_corners".into(), json!(align_corners));
+        settings.insert("progressive_reduction".into(), json!(shape.progressive));
+        if kind != options.kind {
+            settings.insert("dtype".into(), json!(load::dtype_name(kind)));
+        }
+        if folded {
+            settings.insert("spectral_fold".into(), json!(true));
+        }
+        let count = shape.summary.len() as i64;
+        let (summary_dim, spatial_dim) = match given.neck {
+            Neck::Decoder => (count * shape.width(), shape.width()),
+            Neck::Encoder => (count * shape.code_width(), shape.code_width()),
+            Neck::Tokens => (shape.code_width(), shape.code_width()),
+        };
+        let mut info = BackboneInfo {
+            architecture: format!(
+                "RADIO1D ViT-{}/{}",
+                crate::models::vit::size_name(shape.width()),
+                shape.patch
+            ),
+            patch: shape.patch,
+            step: shape.patch,
+            preferred: (shape.patch, shape.patch),
+            fixed: None,
+            native: None,
+            summary_dim,
+            spatial_dim,
+            prefix_tokens: shape.prefix_tokens,
+            adaptors: match given.neck {
+                Neck::Decoder => adaptors.iter().map(|a| a.name.clone()).collect(),
+                Neck::Encoder | Neck::Tokens => Vec::new(),
+            },
+            parameters,
+            settings,
+        };
+        let side = load::DEFAULT_SIDE.min(shape.map_side * shape.patch);
+        info.preferred = load::preferred(side, &checkpoint.config, &options.zoo_hints, &info);
+        Ok(Radio1d {
+            summary_idxs: Tensor::from_slice(&shape.summary).to_device(options.device),
+            input_conditioner,
+            patch_generator,
+            encoder,
+            decoder,
+            adaptors,
+            neck: given.neck,
+            tokens: given.tokens,
+            shape,
+            info,
+        })
+    }
+}
+
+/// Tensors that files hold and no pass with a given number of tokens reads (spec §0.8, §4, §5), by
+/// our names.
+fn is_dead(name: &str, final_norm: bool) -> bool {
+    let Some(rest) = name.strip_prefix("model.") else {
+        return name.starts_with('_');
+    };
+    match rest.split('.').next().unwrap_or(rest) {
+        "_iter_count" | "dynamic_rate_vec" | "dynamic_rate_projector" | "head" | "fc_norm" => true,
+        "norm" => !final_norm,
+        _ => rest.starts_with("patch_generator.video_embedder."),
+    }
+}

@@ -1,0 +1,109 @@
+//! RADIO1D against upstream's tensors (spec/radio1d.md §9: 1e-5 * max(1, largest)).
+
+use crate::common::{fixture, shared};
+use radio_eval::models::radio1d::{Given, Neck, Radio1d};
+use radio_eval::models::{BuildOptions, Features, Indices, IntermediateRequest, Request, backbone};
+use radio_eval::weights::{Checkpoint, safetensors};
+use std::path::{Path, PathBuf};
+use tch::{Kind, Tensor};
+
+const TOLERANCE: f64 = 1e-5;
+
+fn load(folder: &Path, tokens: Option<i64>, neck: Neck) -> Radio1d {
+    let options = BuildOptions {
+        radio1d: Given { tokens, neck },
+        ..BuildOptions::default()
+    };
+    let checkpoint = Checkpoint::open(folder).expect("opens");
+    Radio1d::load(&checkpoint, &options).expect("loads")
+}
+
+#[track_caller]
+fn assert_equal(name: &str, ours: &Tensor, theirs: &Tensor) {
+    assert_eq!(ours.size(), theirs.size(), "{name}");
+    let largest = theirs.abs().max().double_value(&[]).max(1.0);
+    let worst = (ours.to_kind(Kind::Double) - theirs.to_kind(Kind::Double))
+        .abs()
+        .max()
+        .double_value(&[]);
+    assert!(worst <= TOLERANCE * largest, "{name}: differs by {worst:e}");
+}
+
+/// Every number of tokens and both necks of every `io_*` file; returns the outputs compared.
+fn check(folder: &Path) -> usize {
+    let mut files: Vec<PathBuf> = (std::fs::read_dir(folder).expect("folder"))
+        .map(|entry| entry.expect("entry").path())
+        .filter(|path| path.to_string_lossy().contains("io_"))
+        .collect();
+    files.sort();
+    let mut compared = 0;
+    for file in &files {
+        let (stored, _) = safetensors::open(file).expect("golden opens");
+        let read = |name: &str| stored.get(name).map(|t| t.read_stored().expect("reads"));
+        let input = read("input").expect("an input");
+        for tag in ["n1", "n4", "n16", "n64", "all"] {
+            let tokens = tag.strip_prefix('n').and_then(|n| n.parse().ok());
+            let mut compare = |name: String, ours: &Tensor| {
+                if let Some(theirs) = read(&name) {
+                    assert_equal(&format!("{} {name}", file.display()), ours, &theirs);
+                    compared += 1;
+                }
+            };
+            for neck in [Neck::Encoder, Neck::Decoder] {
+                let model = load(folder, tokens, neck);
+                let names = radio_eval::models::Backbone::info(&model).adaptors.clone();
+                let features: Features =
+                    backbone::run(&model, &input, &Request::adaptors(names)).expect("runs");
+                let name = neck.name();
+                compare(format!("{tag}.{name}.summary"), &features.summary);
+                compare(format!("{tag}.{name}.features"), &features.spatial);
+                for (adaptor, made) in &features.adaptors {
+                    compare(format!("{tag}.{adaptor}.summary"), &made.summary);
+                    let (spatial, _) = made.spatial.as_ref().expect("a feature head");
+                    compare(format!("{tag}.{adaptor}.features"), spatial);
+                }
+            }
+            // Blocks, with their own grids and widths.
+            if tag == "n4" && read("trace.n4.block.0").is_some() {
+                let model = load(folder, tokens, Neck::Encoder);
+                let p = model.shape().prefix_tokens;
+                let depth = model.shape().encoder.len();
+                let blocks = Indices::Blocks((0..depth as i64).collect());
+                let request = Request::intermediates(IntermediateRequest::new(blocks));
+                let features = backbone::run(&model, &input, &request).expect("runs");
+                assert_eq!(features.intermediates.len(), depth);
+                for one in &features.intermediates {
+                    let name = format!("trace.n4.block.{}", one.block);
+                    let theirs = read(&name).expect("a trace of every block");
+                    let patches = theirs.narrow(1, p, theirs.size()[1] - p);
+                    assert_eq!(one.grid.0 * one.grid.1, patches.size()[1], "{name}");
+                    assert_equal(&name, &one.spatial, &patches);
+                }
+            }
+            // radio-eval's own vector: the mean of the code's tokens.
+            let model = load(folder, tokens, Neck::Tokens);
+            let features = backbone::run(&model, &input, &Request::default()).expect("runs");
+            if let Some(code) = read(&format!("{tag}.encoder.features")) {
+                let mean = code.mean_dim(1, false, None::<Kind>);
+                assert_equal(tag, &features.summary, &mean);
+            }
+        }
+    }
+    compared
+}
+
+#[test]
+fn two_levels_and_an_odd_grid() {
+    assert!(check(&fixture("radio1d/two_levels")) >= 16);
+}
+
+#[test]
+fn every_golden() {
+    let Some(folder) = shared("golden/radio1d") else {
+        return;
+    };
+    for case in ["plain", "progressive", "two_levels", "dynamic_rate"] {
+        let compared = check(&folder.join(case));
+        assert!(compared >= 16, "{case}: only {compared} outputs compared");
+    }
+}
