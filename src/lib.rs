@@ -13,6 +13,7 @@ pub mod error;
 pub mod files;
 pub mod hash;
 pub mod heads;
+pub mod hub;
 pub mod metrics;
 pub mod models;
 pub mod report;

@@ -1,7 +1,8 @@
 //! Layouts of classification data sets, on small trees and on the shipped miniature world.
 
 use crate::common::{fixture, shared};
-use radio_eval::data::classification::{Classification, Layout, OpenOptions, open, open_with};
+use radio_eval::config::DatasetLayout;
+use radio_eval::data::classification::{Classification, OpenOptions, open, open_with};
 use radio_eval::data::fingerprint::fingerprint;
 use radio_eval::data::{Annotation, Source};
 use std::fs;
@@ -269,7 +270,7 @@ fn webdataset_shards_by_pattern() {
     let message = error(
         &dir.path().join("s-{00..02}.tar"),
         &OpenOptions {
-            layout: Some(Layout::Webdataset),
+            layout: Some(DatasetLayout::Webdataset),
             ..Default::default()
         },
     );
@@ -327,7 +328,7 @@ fn hugging_face_parquet() {
     let message = error(
         &fixture("data/make_parquet.py"),
         &OpenOptions {
-            layout: Some(Layout::Parquet),
+            layout: Some(DatasetLayout::Parquet),
             ..Default::default()
         },
     );

@@ -1,8 +1,8 @@
 //! `radio-eval datasets`: what is known by name, what is on this machine, and whether it is whole.
 
 use super::Outcome;
+use crate::config::DatasetLayout;
 use crate::data::catalogue::{self, Entry};
-use crate::data::classification::Layout;
 use crate::data::summary::{Summary, summarise};
 use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
@@ -15,7 +15,7 @@ pub struct DatasetsArgs {
     pub data: Vec<String>,
     /// Layout of a path (default: recognised)
     #[arg(long)]
-    pub layout: Option<Layout>,
+    pub layout: Option<DatasetLayout>,
     /// Also check every mask and every known checksum; without names, all that are on this machine
     #[arg(long)]
     pub check: bool,

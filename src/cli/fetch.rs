@@ -2,8 +2,8 @@
 
 use super::Outcome;
 use crate::data::catalogue::{self, Catalogue};
+use crate::hub::{Hub, HubCache, Plan, Progress, RemoteFile, RepoKind};
 use crate::models::zoo;
-use crate::weights::hub::{Hub, HubCache, Plan, Progress, RemoteFile, RepoKind};
 use crate::{Error, Result, data, models};
 use clap::Args;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};

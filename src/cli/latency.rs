@@ -1,8 +1,8 @@
 //! `radio-eval latency`: how fast models are, side by side.
 
 use super::common::{self, Resolution};
+use super::latency_sweep::LatencyConfig;
 use super::{Outcome, output};
-use crate::config::latency::LatencyConfig;
 use crate::metrics::{Definition, latency as metric};
 use crate::models::{ModelSpec, zoo};
 use crate::report::plot::{self, accuracy_throughput, latency_curve};

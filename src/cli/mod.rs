@@ -1,15 +1,18 @@
 //! One file per subcommand: flags become the options of a task; no tensor code here.
 
 pub mod ade20k;
+pub mod choices;
 pub mod common;
 pub mod datasets;
 pub mod features;
 pub mod fetch;
 pub mod imagenet;
 pub mod latency;
+pub mod latency_sweep;
 pub mod logging;
 pub mod models;
 pub mod output;
+pub mod recipe;
 pub mod verify;
 
 use crate::{Error, runtime};

@@ -1,7 +1,6 @@
 //! The schema of `datasets.toml`: where data sets live, their layout, splits and checksums.
 
 use super::toml_file;
-use crate::data::classification::Layout;
 use crate::{Error, Result};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -36,6 +35,19 @@ impl Task {
     }
 }
 
+/// How a classification data set lies on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DatasetLayout {
+    /// One folder per class, with or without `train/` and `val/`, on disk or in tar files; a flat
+    /// split with a mapping file
+    Folder,
+    /// WebDataset shards: KEY.jpg with KEY.cls, KEY.json or KEY.txt
+    Webdataset,
+    /// Hugging Face parquet files with columns `image` and `label`
+    Parquet,
+}
+
 /// One data set.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -52,7 +64,7 @@ pub struct DatasetConfig {
     pub hub: Option<String>,
     /// Classification only; recognised when absent.
     #[serde(default)]
-    pub layout: Option<Layout>,
+    pub layout: Option<DatasetLayout>,
     /// Folders to look in, the first that exists counts. `$NAME` is an environment variable,
     /// `~` the home folder, `assets:` what ships with this tool. `$RADIO_EVAL_DATA/<name>` is
     /// always looked at first.

@@ -1,10 +1,10 @@
 //! Data sets known by name: the shipped `datasets.toml` and the user's own.
 
+use crate::config::DatasetLayout;
 use crate::config::datasets;
 pub use crate::config::{DatasetConfig, SplitConfig, Task};
-use crate::data::classification::Layout;
+use crate::hub::{HubCache, RepoKind};
 use crate::runtime::home;
-use crate::weights::hub::{HubCache, RepoKind};
 use crate::{Error, Result, assets};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
@@ -70,7 +70,7 @@ impl Catalogue {
 }
 
 impl Entry {
-    pub fn layout(&self) -> Option<Layout> {
+    pub fn layout(&self) -> Option<DatasetLayout> {
         self.config.layout
     }
 

@@ -1,12 +1,13 @@
 //! What a data set holds and whether it is whole: `radio-eval datasets`.
 
+use super::brace;
 use super::catalogue::{self, Entry, Task};
 use super::classification::{self, is_image};
 use super::fingerprint::fingerprint;
 use super::segmentation;
 use super::source::Source;
 use super::tree::FileTree;
-use super::{brace, classification::Layout};
+use crate::config::DatasetLayout;
 use crate::hash::remembered;
 use crate::{Error, Result};
 use serde::Serialize;
@@ -44,7 +45,7 @@ pub struct Summary {
 
 /// Opens `spec`, a name or a path, and counts; with `thorough` every mask and every known
 /// checksum is checked too.
-pub fn summarise(spec: &str, layout: Option<Layout>, thorough: bool) -> Result<Summary> {
+pub fn summarise(spec: &str, layout: Option<DatasetLayout>, thorough: bool) -> Result<Summary> {
     let catalogue = catalogue::load()?;
     let entry = catalogue.find(spec)?;
     let mut summary = match entry.map(|e| e.config.task) {
@@ -88,7 +89,7 @@ fn split_summary(name: &str, source: &dyn Source, classes: usize) -> SplitSummar
     }
 }
 
-fn classification_set(spec: &str, layout: Option<Layout>) -> Result<Summary> {
+fn classification_set(spec: &str, layout: Option<DatasetLayout>) -> Result<Summary> {
     let set = classification::open(spec, layout)?;
     let classes = set.classes.len();
     let splits = [("train", &set.train), ("val", &set.val)];

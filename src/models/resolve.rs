@@ -3,9 +3,9 @@
 use super::architecture::{self, BuildOptions};
 use super::backbone::Backbone;
 use super::zoo::{self, ZooEntry};
+use crate::hub::{HubCache, RepoKind};
 use crate::runtime::home;
 use crate::weights::Checkpoint;
-use crate::weights::hub::{HubCache, RepoKind};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 

@@ -4,7 +4,6 @@
 pub mod checkpoint;
 mod folder;
 mod format;
-pub mod hub;
 pub mod layout;
 pub mod lazy;
 mod open;

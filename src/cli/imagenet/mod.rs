@@ -6,7 +6,8 @@ mod resolution;
 
 use super::common::{ModelArgs, OutputArgs, RuntimeArgs};
 use super::output;
-use crate::data::classification::{self, Classification, Layout, OpenOptions};
+use crate::config::DatasetLayout;
+use crate::data::classification::{self, Classification, OpenOptions};
 use crate::data::transform::Transform;
 use crate::models::{ModelSpec, resolve, zoo};
 use crate::report::ModelPart;
@@ -31,7 +32,7 @@ pub struct ImagenetArgs {
     data: String,
     /// How the data lies on disk, where it is not recognised
     #[arg(long)]
-    layout: Option<Layout>,
+    layout: Option<DatasetLayout>,
     /// Train images, when they are not beside the rest
     #[arg(long, value_name = "PATH")]
     train_data: Option<String>,

@@ -2,7 +2,8 @@
 
 use super::draft::Draft;
 use super::mapping::Mapping;
-use super::{Layout, OpenOptions, Split, folder, parquet, webdataset};
+use super::{OpenOptions, Split, folder, parquet, webdataset};
+use crate::config::DatasetLayout;
 use crate::data::brace;
 use crate::data::catalogue::{self, Task};
 use crate::data::tree::FileTree;
@@ -101,10 +102,10 @@ fn from_path(path: &Path, options: &OpenOptions) -> Result<Found> {
 
 /// Reads one split whose place is known: a folder, a tar file, ...
 fn one(path: &Path, split: Split, options: &OpenOptions) -> Result<Draft> {
-    if options.layout == Some(Layout::Parquet) || is_parquet(path) {
+    if options.layout == Some(DatasetLayout::Parquet) || is_parquet(path) {
         return parquet::draft(&brace::expand(path)?, path);
     }
-    if options.layout == Some(Layout::Webdataset) || brace::is_pattern(path) {
+    if options.layout == Some(DatasetLayout::Webdataset) || brace::is_pattern(path) {
         return webdataset::draft(&brace::expand(path)?, path);
     }
     if !path.is_dir() {

@@ -11,27 +11,13 @@ mod webdataset;
 pub use classes::Class;
 pub use folder::is_image;
 
+use crate::config::DatasetLayout;
 use crate::data::source::Source;
 use crate::data::utf8;
 use crate::{Error, Result};
 use draft::Draft;
 use std::path::PathBuf;
 use std::sync::Arc;
-
-/// How a data set lies on disk.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Deserialize, serde::Serialize,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Layout {
-    /// One folder per class, with or without `train/` and `val/`, on disk or in tar files; a flat
-    /// split with a mapping file
-    Folder,
-    /// WebDataset shards: KEY.jpg with KEY.cls, KEY.json or KEY.txt
-    Webdataset,
-    /// Hugging Face parquet files with columns `image` and `label`
-    Parquet,
-}
 
 /// One of the two splits an evaluation uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +60,7 @@ pub struct Classification {
 #[derive(Debug, Clone, Default)]
 pub struct OpenOptions {
     /// `None`: recognised.
-    pub layout: Option<Layout>,
+    pub layout: Option<DatasetLayout>,
     /// Where the train split is, when it is not beside the rest.
     pub train: Option<String>,
     /// Where the val split is, when it is not beside the rest.
@@ -87,7 +73,7 @@ pub struct OpenOptions {
 
 /// Opens a data set of the catalogue by its name, or any folder, tar file, shard pattern or
 /// parquet file.
-pub fn open(spec: &str, layout: Option<Layout>) -> Result<Classification> {
+pub fn open(spec: &str, layout: Option<DatasetLayout>) -> Result<Classification> {
     open_with(
         spec,
         &OpenOptions {

@@ -3,7 +3,7 @@
 use super::course::{Course, Run};
 use super::features::SpatialFeatures;
 use super::probe::StateFile;
-use super::recipe::{Features, Recipe};
+use super::recipe::{Recipe, TrainFeatures};
 use super::validation::{Validated, Validation};
 use super::{Options, cached, live};
 use crate::data::Source;
@@ -55,8 +55,8 @@ impl Training<'_> {
     /// Trains every seed of the recipe, going on from saved states.
     pub fn run(&self) -> Result<Trained> {
         match self.recipe.features {
-            Features::Cached => self.cached(),
-            Features::Live => self.live(),
+            TrainFeatures::Cached => self.cached(),
+            TrainFeatures::Live => self.live(),
         }
     }
 

@@ -1,5 +1,7 @@
-//! `bench-configs/latency-*.toml`: a latency sweep. Fields have the names of the flags.
+//! A latency sweep as the user writes it: flags, or `bench-configs/latency-*.toml`, whose fields have
+//! the names of the flags.
 
+use crate::config::toml_file;
 use crate::runtime::Precision;
 use crate::{Error, Result};
 use clap::Args;
@@ -56,7 +58,7 @@ pub struct LatencyConfig {
 impl LatencyConfig {
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
-        super::toml_file::parse(path, &text)
+        toml_file::parse(path, &text)
     }
 
     /// What the flags leave open is taken from `file`.

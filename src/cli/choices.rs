@@ -1,0 +1,80 @@
+//! The words that flags take for the library's enums, with their help. Files and records use the
+//! same words.
+
+use crate::config::DatasetLayout;
+use crate::heads::Curve;
+use crate::tasks::segmentation::Preset;
+use crate::tasks::segmentation::recipe::{Inference, TrainFeatures};
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
+
+macro_rules! choices {
+    ($type:ty { $($variant:ident: $word:literal, $help:literal;)* }) => {
+        impl ValueEnum for $type {
+            fn value_variants<'a>() -> &'a [Self] {
+                &[$(Self::$variant),*]
+            }
+
+            fn to_possible_value(&self) -> Option<PossibleValue> {
+                Some(match self {
+                    $(Self::$variant => PossibleValue::new($word).help($help),)*
+                })
+            }
+        }
+    };
+}
+
+choices!(DatasetLayout {
+    Folder: "folder", "One folder per class, with or without `train/` and `val/`, on disk or in tar files; a flat split with a mapping file";
+    Webdataset: "webdataset", "WebDataset shards: KEY.jpg with KEY.cls, KEY.json or KEY.txt";
+    Parquet: "parquet", "Hugging Face parquet files with columns `image` and `label`";
+});
+
+choices!(Preset {
+    RepoHead: "repo-head", "The repository's mmseg configs: BN head, 80k iterations at 512 px";
+    PaperV5: "paper-v5", "The AM-RADIO paper (arXiv 2312.06709v5): 160k iterations, slide at 2/3 of the crop";
+    Dinov3: "dinov3", "DINOv3's linear probe: 40k iterations, weight decay 1e-3, slide 512/341";
+    Mini: "mini", "The miniature world's: cached features, 400 iterations, five seeds";
+    Quick: "quick", "Cached features of up to 2,000 images, minutes on a CPU";
+});
+
+choices!(TrainFeatures {
+    Cached: "cached", "Every image once, squashed to the resolution, without augmentation";
+    Live: "live", "Fresh crops in every iteration, augmented as mmseg does";
+});
+
+choices!(Inference {
+    Squash: "squash", "Squashed to the resolution";
+    Whole: "whole", "Resized to `test_scale` keeping its aspect ratio, padded to the model's step";
+    Slide: "slide", "Resized likewise, in overlapping windows whose logits are averaged";
+});
+
+choices!(Curve {
+    Poly: "poly", "mmengine's LinearLR, then PolyLR to 0";
+    Cosine: "cosine", "Linear warm-up, then half a cosine to 0 (the annealing of one-cycle schedules)";
+    Ramp: "ramp", "The miniature world's `min(1, (i + 1) / warmup) * (1 - i / iterations)`";
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Serialize;
+
+    /// A flag's word is the one in files and records.
+    #[track_caller]
+    fn same_words<T: ValueEnum + Serialize>() {
+        for variant in T::value_variants() {
+            let word = variant.to_possible_value().unwrap();
+            assert_eq!(serde_json::to_value(variant).unwrap(), word.get_name());
+        }
+    }
+
+    #[test]
+    fn flags_and_files_use_the_same_words() {
+        same_words::<DatasetLayout>();
+        same_words::<Preset>();
+        same_words::<TrainFeatures>();
+        same_words::<Inference>();
+        same_words::<Curve>();
+    }
+}
