@@ -14,6 +14,7 @@ pub mod image;
 pub mod labelled;
 pub mod loader;
 pub mod ordered;
+pub mod pictures;
 pub mod pixels;
 pub mod resize;
 pub mod rng;

@@ -34,7 +34,7 @@ impl Metric {
     }
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelPart {
     pub name: String,
     pub architecture: String,

@@ -75,7 +75,10 @@ mod tests {
         };
         let rank = |rank, world| Rank { rank, world };
         assert_eq!(of(&[]).unwrap(), Rank::ALONE);
-        assert_eq!(of(&[("RANK", "1"), ("WORLD_SIZE", "4")]).unwrap(), rank(1, 4));
+        assert_eq!(
+            of(&[("RANK", "1"), ("WORLD_SIZE", "4")]).unwrap(),
+            rank(1, 4)
+        );
         let slurm = [("SLURM_PROCID", "2"), ("SLURM_NTASKS", "3")];
         assert_eq!(of(&slurm).unwrap(), rank(2, 3));
         let pod = [("JOB_COMPLETION_INDEX", "0"), ("JOB_COMPLETIONS", "8")];

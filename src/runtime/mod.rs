@@ -2,9 +2,11 @@
 
 pub mod allocator;
 pub mod device;
+pub mod disk;
 pub mod guard;
 pub mod home;
 pub mod interrupt;
+pub mod launcher;
 pub mod progress;
 pub mod shim;
 

@@ -7,4 +7,5 @@ pub mod knn;
 pub mod latency;
 pub mod segmentation;
 pub mod verify;
+pub mod vlm_export;
 pub mod zero_shot;

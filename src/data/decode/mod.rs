@@ -8,6 +8,7 @@ mod other;
 
 pub use super::image::RgbImage;
 use super::image::{Part, Region};
+pub use super::segmentation::size::image_size;
 
 /// What a file may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -45,9 +45,15 @@ struct CocoImage {
 pub fn read(path: &Path) -> Result<Listed> {
     let bytes = std::fs::read(path).map_err(|e| Error::file(path, e))?;
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("jsonl")) {
+    if path
+        .extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("jsonl"))
+    {
         return lines(text).map_err(|(line, e)| {
-            Error::file(path, format!("line {line}: is no record of a conversation file ({e})"))
+            Error::file(
+                path,
+                format!("line {line}: is no record of a conversation file ({e})"),
+            )
         });
     }
     let file: File = serde_json::from_slice(text).map_err(|e| {
@@ -134,7 +140,10 @@ mod tests {
         let (_folder, path) = write("x.json", json);
         let listed = read(&path).unwrap();
         assert_eq!(listed.names, ["b.jpg", "a.jpg"]);
-        assert_eq!((listed.records, listed.text_only, listed.repeated), (4, 2, 1));
+        assert_eq!(
+            (listed.records, listed.text_only, listed.repeated),
+            (4, 2, 1)
+        );
 
         let lines = "\u{feff}{\"image\": \"b.jpg\"}\n\n{\"text\": 1}\n";
         let (_folder, path) = write("x.jsonl", lines);

@@ -114,10 +114,16 @@ fn from_json(name: String, file: &Path, images: &Path, allowed: usize) -> Result
         .map(|(name, _)| name.as_str())
         .collect();
     if missing.len() > allowed {
-        return Err(Error::file(images, missing_text(&missing, listed.names.len(), file, &tree)));
+        return Err(Error::file(
+            images,
+            missing_text(&missing, listed.names.len(), file, &tree),
+        ));
     }
     for name in missing.iter().take(NAMED) {
-        tracing::warn!("{}: {name} is named by the data file and not there", images.display());
+        tracing::warn!(
+            "{}: {name} is named by the data file and not there",
+            images.display()
+        );
     }
     let counts = Counts {
         records: listed.records,

@@ -6,7 +6,7 @@ pub mod classes;
 mod locate;
 pub mod mask;
 mod pairs;
-mod size;
+pub mod size;
 
 pub use crate::data::annotation::{IGNORE, LabelMap};
 pub use classes::{LabelRule, MaskClass};

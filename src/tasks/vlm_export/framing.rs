@@ -105,7 +105,10 @@ impl Framing {
     /// # Errors
     /// A side that is no multiple where views are squares of it; grids that are none.
     pub fn check(&self) -> Result<()> {
-        let squares = matches!(self.preset, Preset::ClipPad | Preset::Square | Preset::Anyres);
+        let squares = matches!(
+            self.preset,
+            Preset::ClipPad | Preset::Square | Preset::Anyres
+        );
         if squares && !self.side.is_multiple_of(self.multiple) {
             let down = (self.side / self.multiple).max(1) * self.multiple;
             return Err(Error::usage(format!(
@@ -125,7 +128,9 @@ impl Framing {
         if self.preset == Preset::Anyres
             && (self.grids.is_empty() || self.grids.iter().any(|g| !(1..=64).contains(&tiles(g))))
         {
-            return Err(Error::usage("a grid has 1 to 64 tiles, and there must be one"));
+            return Err(Error::usage(
+                "a grid has 1 to 64 tiles, and there must be one",
+            ));
         }
         Ok(())
     }

@@ -42,13 +42,18 @@ impl Index {
     pub fn create(path: &Path) -> Result<Self> {
         let texts = TEXTS.map(|(name, _)| format!("REQUIRED BYTE_ARRAY {name} (UTF8);"));
         let numbers = NUMBERS.map(|(name, _)| format!("REQUIRED INT64 {name};"));
-        let message = format!("message index {{ {} {} }}", texts.join(" "), numbers.join(" "));
+        let message = format!(
+            "message index {{ {} {} }}",
+            texts.join(" "),
+            numbers.join(" ")
+        );
         let properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
             .set_created_by("radio-eval".to_string())
             .build();
         let started = parse_message_type(&message).and_then(|schema| {
-            let file = AtomicFile::create(path).map_err(|e| ParquetError::General(e.to_string()))?;
+            let file =
+                AtomicFile::create(path).map_err(|e| ParquetError::General(e.to_string()))?;
             SerializedFileWriter::new(file, Arc::new(schema), Arc::new(properties))
         });
         Ok(Index {
@@ -75,7 +80,9 @@ impl Index {
             for (_, number) in NUMBERS {
                 let values: Vec<i64> = entries.iter().map(number).collect();
                 if let Some(mut column) = group.next_column()? {
-                    column.typed::<Int64Type>().write_batch(&values, None, None)?;
+                    column
+                        .typed::<Int64Type>()
+                        .write_batch(&values, None, None)?;
                     column.close()?;
                 }
             }
@@ -87,7 +94,10 @@ impl Index {
     }
 
     pub fn commit(self) -> Result<()> {
-        let file = self.writer.into_inner().map_err(|e| Error::file(&self.path, e))?;
+        let file = self
+            .writer
+            .into_inner()
+            .map_err(|e| Error::file(&self.path, e))?;
         file.commit()
     }
 }

@@ -163,7 +163,10 @@ fn write_index(folder: &Path, export: &Export, identity: &str) -> Result<()> {
     let mut table = super::index_parquet::Index::create(&folder.join("index.parquet"))?;
     for shard in 0..export.shards {
         let Some(finished) = Finished::find(folder, shard, identity)? else {
-            return Err(Error::file(folder, "a shard vanished while the index was made"));
+            return Err(Error::file(
+                folder,
+                "a shard vanished while the index was made",
+            ));
         };
         for entry in &finished.entries {
             let mut line = serde_json::to_vec(entry).map_err(|e| Error::file(&path, e))?;

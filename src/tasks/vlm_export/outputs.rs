@@ -1,7 +1,7 @@
 //! Which tensors an export holds, and how they come out of one pass.
 
 use crate::models::{
-    Backbone, Features, IntermediateRequest, Intermediate, Indices, Request, backbone,
+    Backbone, Features, Indices, Intermediate, IntermediateRequest, Request, backbone,
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -127,12 +127,18 @@ impl Wanted {
         }
         names.extend(features.intermediates.iter().map(layer_name));
         for name in &self.adaptors {
-            if features.adaptors.get(name).is_some_and(|a| a.spatial.is_some()) {
+            if features
+                .adaptors
+                .get(name)
+                .is_some_and(|a| a.spatial.is_some())
+            {
                 names.push(format!("{name}.spatial"));
             }
         }
         if names.is_empty() && !self.summary && self.adaptors.is_empty() {
-            return Err(Error::usage("nothing is asked for; name a --layer, or --summary"));
+            return Err(Error::usage(
+                "nothing is asked for; name a --layer, or --summary",
+            ));
         }
         Ok(names)
     }
@@ -141,13 +147,19 @@ impl Wanted {
         if name == "spatial" {
             return Ok((features.spatial.shallow_clone(), features.grid));
         }
-        if let Some(one) = features.intermediates.iter().find(|i| layer_name(i) == name) {
+        if let Some(one) = features
+            .intermediates
+            .iter()
+            .find(|i| layer_name(i) == name)
+        {
             return Ok((one.spatial.shallow_clone(), one.grid));
         }
-        let adaptor = name.strip_suffix(".spatial").and_then(|a| features.adaptors.get(a));
+        let adaptor = name
+            .strip_suffix(".spatial")
+            .and_then(|a| features.adaptors.get(a));
         let spatial = adaptor.and_then(|a| a.spatial.as_ref());
-        let (tokens, grid) = spatial
-            .ok_or_else(|| Error::model(format!("the features carry no `{name}`")))?;
+        let (tokens, grid) =
+            spatial.ok_or_else(|| Error::model(format!("the features carry no `{name}`")))?;
         Ok((tokens.shallow_clone(), *grid))
     }
 
@@ -201,7 +213,11 @@ impl Wanted {
             };
             outputs.push(Output {
                 name,
-                unit: if own.is_some() { Unit::Token } else { Unit::View },
+                unit: if own.is_some() {
+                    Unit::Token
+                } else {
+                    Unit::View
+                },
                 rows_per_unit,
                 channels,
             });

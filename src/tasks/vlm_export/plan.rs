@@ -3,9 +3,9 @@
 //! shard's bytes do not depend on who writes it and when.
 
 use super::framing::{Framing, ViewSize, Views};
+use crate::data::Source;
 use crate::data::decode::image_size;
 use crate::data::ordered::ordered;
-use crate::data::Source;
 use crate::hash;
 use crate::runtime::interrupt;
 use crate::{Error, Result};
@@ -118,7 +118,9 @@ pub fn items(
         }
     }
     if items.len() + unreadable.len() != source.len() {
-        return Err(Error::model("a thread that reads headers ended unexpectedly"));
+        return Err(Error::model(
+            "a thread that reads headers ended unexpectedly",
+        ));
     }
     Ok((items, unreadable))
 }
@@ -179,7 +181,9 @@ impl Plan {
             members.push(at);
             *count += item.views.count();
         }
-        let rest = open.into_iter().filter(|(_, members, _)| !members.is_empty());
+        let rest = open
+            .into_iter()
+            .filter(|(_, members, _)| !members.is_empty());
         batches.extend(rest.map(|(_, members, _)| (members[0], members)));
         batches.sort_by_key(|(first, _)| *first);
         batches.into_iter().map(|(_, members)| members).collect()

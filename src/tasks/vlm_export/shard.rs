@@ -86,7 +86,10 @@ impl Finished {
             Err(e) => return Err(Error::file(&path, e)),
         };
         let finished: Finished = serde_json::from_slice(&text).map_err(|e| {
-            Error::file(&path, format!("is no shard's description ({e}); delete it, and the shard is made again"))
+            Error::file(
+                &path,
+                format!("is no shard's description ({e}); delete it, and the shard is made again"),
+            )
         })?;
         if finished.identity != identity {
             return Err(Error::file(
@@ -132,7 +135,10 @@ impl Filling {
             parts: outputs.iter().map(|_| Vec::new()).collect(),
             entries: Vec::new(),
             left_out: Vec::new(),
-            sums: outputs.iter().map(|o| Sums::empty(o.channels as usize)).collect(),
+            sums: outputs
+                .iter()
+                .map(|o| Sums::empty(o.channels as usize))
+                .collect(),
             views: 0,
             tokens: 0,
         }
@@ -145,8 +151,8 @@ impl Filling {
     /// Takes in a batch: tensors [views, (tokens,) channels] in the order of the outputs, for
     /// pictures whose views stand one behind the other.
     pub fn add(&mut self, pictures: &[Picture], made: &[Tensor]) -> Result<()> {
-        for ((output, tensor), (parts, sums)) in (self.outputs.iter().zip(made))
-            .zip(self.parts.iter_mut().zip(&mut self.sums))
+        for ((output, tensor), (parts, sums)) in
+            (self.outputs.iter().zip(made)).zip(self.parts.iter_mut().zip(&mut self.sums))
         {
             let rows = tensor
                 .f_reshape([-1, output.channels])?
@@ -165,7 +171,12 @@ impl Filling {
             parts.push(rows);
         }
         for picture in pictures {
-            let Item { views, grid, source_size, .. } = picture.item;
+            let Item {
+                views,
+                grid,
+                source_size,
+                ..
+            } = picture.item;
             let (count, tokens) = (views.count() as i64, picture.item.tokens() as i64);
             let entry = Entry {
                 key: picture.key.clone(),

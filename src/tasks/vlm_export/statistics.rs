@@ -46,11 +46,24 @@ impl Sums {
         }
         let values = values.f_to_kind(Kind::Double)?;
         let numbers = |tensor: Tensor| -> Result<Vec<f64>> { Ok(Vec::try_from(tensor)?) };
-        let sum_of = |tensor: &Tensor| tensor.f_sum_dim_intlist([0i64].as_slice(), false, Kind::Double);
+        let sum_of =
+            |tensor: &Tensor| tensor.f_sum_dim_intlist([0i64].as_slice(), false, Kind::Double);
         add(&mut self.sum, numbers(sum_of(&values)?)?, |a, b| a + b);
-        add(&mut self.squares, numbers(sum_of(&values.f_square()?)?)?, |a, b| a + b);
-        add(&mut self.min, numbers(values.f_amin([0i64].as_slice(), false)?)?, f64::min);
-        add(&mut self.max, numbers(values.f_amax([0i64].as_slice(), false)?)?, f64::max);
+        add(
+            &mut self.squares,
+            numbers(sum_of(&values.f_square()?)?)?,
+            |a, b| a + b,
+        );
+        add(
+            &mut self.min,
+            numbers(values.f_amin([0i64].as_slice(), false)?)?,
+            f64::min,
+        );
+        add(
+            &mut self.max,
+            numbers(values.f_amax([0i64].as_slice(), false)?)?,
+            f64::max,
+        );
         self.rows += rows as u64;
         Ok(())
     }
