@@ -22,6 +22,7 @@ mod siglip_zero_shot;
 mod teachers;
 mod text;
 mod torchscript;
+mod vlm_export;
 mod weights;
 mod weights_damage;
 mod zero_shot;
