@@ -1,12 +1,37 @@
 //! Link settings: an rpath to libtorch, so that the binary starts without environment variables,
 //! and libtorch_cuda behind the `cuda` feature.
 
+#[path = "build/revision.rs"]
+mod revision;
+
+use revision::{INPUTS, collect, digest, revision};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+
+/// Below libtorch's `include`.
+const VERSION_HEADER: &str = "torch/headeronly/version.h";
+
+/// The shim's folder, and the files that are compiled.
+const SHIM: &str = "src/runtime/shim";
+const SHIM_LIBRARY: &str = "radio_eval_shim";
+const SHIM_FILES: &[&str] = &[
+    "observe.cpp",
+    "device.cpp",
+    "packed.cpp",
+    "program.cpp",
+    "threads.cpp",
+];
 
 fn main() {
+    let release = std::env::var_os("PROFILE").is_some_and(|profile| profile == "release");
     println!("cargo:rerun-if-env-changed=LIBTORCH");
-    println!("cargo:rerun-if-changed=build.rs");
+    // Any change of a source makes this script run again: otherwise a rebuilt binary would keep
+    // the revision of an older one. So does a commit, where there is git.
+    for input in INPUTS {
+        println!("cargo:rerun-if-changed={input}");
+    }
+    if release && let Some(log) = revision::log(Path::new(".")) {
+        println!("cargo:rerun-if-changed={log}");
+    }
     // torch-sys (links = "tch") tells its direct dependents where libtorch's libraries are.
     let lib = std::env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from);
     if let Some(lib) = &lib {
@@ -30,7 +55,10 @@ fn main() {
             }
         }
     }
-    println!("cargo:rustc-env=RADIO_EVAL_GIT_REVISION={}", git_revision());
+    println!(
+        "cargo:rustc-env=RADIO_EVAL_GIT_REVISION={}",
+        revision(Path::new("."), release)
+    );
     let version = lib.and_then(|lib| libtorch_version(&lib));
     println!(
         "cargo:rustc-env=RADIO_EVAL_LIBTORCH_VERSION={}",
@@ -40,7 +68,7 @@ fn main() {
 
 /// libtorch's version from the header that torch-sys compiles against.
 fn libtorch_version(lib: &Path) -> Option<String> {
-    let header = lib.parent()?.join("include/torch/headeronly/version.h");
+    let header = lib.parent()?.join("include").join(VERSION_HEADER);
     let text = std::fs::read_to_string(header).ok()?;
     let number = |name: &str| {
         text.lines()
@@ -52,8 +80,8 @@ fn libtorch_version(lib: &Path) -> Option<String> {
 
 /// What tch lacks (src/runtime/shim/shim.h), against the headers of the same libtorch.
 fn compile_shim(include: &Path) {
-    println!("cargo:rerun-if-changed=src/runtime/shim");
-    cc::Build::new()
+    let mut build = cc::Build::new();
+    build
         .cpp(true)
         .std("c++20")
         .warnings(false)
@@ -63,40 +91,34 @@ fn compile_shim(include: &Path) {
         .define("NDEBUG", None)
         .include(include)
         .include(include.join("torch/csrc/api/include"))
-        .file("src/runtime/shim/observe.cpp")
-        .file("src/runtime/shim/device.cpp")
-        .file("src/runtime/shim/packed.cpp")
-        .file("src/runtime/shim/program.cpp")
-        .file("src/runtime/shim/threads.cpp")
-        .compile("radio_eval_shim");
-}
-
-/// The commit built from, `+` where the tree had changes; `unknown` outside a checkout. A debug
-/// build says `debug`: following every commit would make it compile the shim anew each time.
-fn git_revision() -> String {
-    if std::env::var_os("PROFILE").is_none_or(|profile| profile != "release") {
-        return "debug".to_string();
-    }
-    let git = |args: &[&str]| {
-        let output = Command::new("git").args(args).output().ok()?;
-        output
-            .status
-            .success()
-            .then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
+        .files(SHIM_FILES.iter().map(|file| Path::new(SHIM).join(file)));
+    // This script runs at every change of a source; the compiler, which takes half a minute, only
+    // where its own input changed.
+    let Some(out) = std::env::var_os("OUT_DIR").map(PathBuf::from) else {
+        return build.compile(SHIM_LIBRARY);
     };
-    if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]) {
-        println!("cargo:rerun-if-changed={log}");
+    let mut input = Vec::new();
+    collect(Path::new(SHIM), &mut input);
+    collect(Path::new("build.rs"), &mut input);
+    collect(&include.join(VERSION_HEADER), &mut input);
+    for variable in ["CXX", "CXXFLAGS", "OPT_LEVEL", "TARGET"] {
+        println!("cargo:rerun-if-env-changed={variable}");
+        input.extend(
+            std::env::var_os(variable)
+                .unwrap_or_default()
+                .as_encoded_bytes(),
+        );
     }
-    match git(&["rev-parse", "--short=12", "HEAD"]) {
-        Some(revision) => {
-            let dirty = git(&["status", "--porcelain", "--untracked-files=no"]);
-            let mark = if dirty.is_some_and(|d| !d.is_empty()) {
-                "+"
-            } else {
-                ""
-            };
-            format!("{revision}{mark}")
-        }
-        None => "unknown".to_string(),
+    let (stamp, digest) = (out.join("shim.digest"), digest(&input));
+    let library = out.join(format!("lib{SHIM_LIBRARY}.a"));
+    if library.is_file() && std::fs::read_to_string(&stamp).is_ok_and(|old| old == digest) {
+        println!("cargo:rustc-link-search=native={}", out.display());
+        println!("cargo:rustc-link-lib=static={SHIM_LIBRARY}");
+        println!("cargo:rustc-link-lib=stdc++");
+        return;
+    }
+    build.compile(SHIM_LIBRARY);
+    if let Err(error) = std::fs::write(&stamp, digest) {
+        println!("cargo:warning={}: {error}", stamp.display());
     }
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# How far preset `quick` is from `repo-head` on small data: makes the records of results/quick-distance,
-# which the tool quotes when `quick` is used.
+# How far preset `quick` is from `repo-head` on small data: makes the records of results/quick-distance
+# and, from them, assets/measured/quick-distance.json, which the tool quotes when `quick` is used.
 #
 #   ./scripts/quick-distance.sh [BINARY] [FOLDER]
 #
@@ -16,3 +16,7 @@ common=(ade20k --model mini-dino --data ade-mini --device cpu --restart)
 "$binary" "${common[@]}" --preset quick --out "$folder/quick"
 "$binary" "${common[@]}" --preset repo-head --out "$folder/repo-head" --iterations 1000 --warmup 19 \
   --resolution 126 --scale 504 126 --test-scale 504 126 --inference slide --val-every 250
+if [ "$folder" = results/quick-distance ]; then
+  python3 scripts/quick_distance.py "$folder"/quick/*.json "$folder"/repo-head/*.json \
+    > assets/measured/quick-distance.json
+fi

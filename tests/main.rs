@@ -2,6 +2,7 @@
 
 mod adaptor_text;
 mod arithmetic;
+mod build_revision;
 mod classification;
 mod common;
 mod eradio;
@@ -12,6 +13,7 @@ mod imagenet_figures;
 mod images;
 mod knn;
 mod latency;
+mod published;
 mod radio1d;
 mod radio_vit;
 mod report;

@@ -1,14 +1,14 @@
 //! Records become files and tables.
 
 use indexmap::IndexMap;
-use radio_eval::report::record::Timings;
+use radio_eval::report::record::{SCHEMA_VERSION, Timings};
 use radio_eval::report::render::{CSV, MARKDOWN, TERMINAL};
 use radio_eval::report::{DataPart, Metric, ModelPart, Record, Table, write_record};
 use serde_json::{Map, json};
 
-fn record(model: &str, k: i64, top1: f64) -> Record {
+pub fn record(model: &str, k: i64, top1: f64) -> Record {
     Record {
-        schema_version: 1,
+        schema_version: SCHEMA_VERSION,
         tool_version: "0.1.0".into(),
         git_revision: "abc".into(),
         libtorch_version: "2.13.0".into(),
@@ -24,6 +24,7 @@ fn record(model: &str, k: i64, top1: f64) -> Record {
             parameters: 2_500_000,
             adaptor: None,
             settings: Map::new(),
+            entry: None,
         },
         device: "cpu".into(),
         precision: "fp32".into(),
@@ -39,6 +40,7 @@ fn record(model: &str, k: i64, top1: f64) -> Record {
             skipped: 0,
             transform: json!({"mode": "cover"}),
         }],
+        benchmark: None,
         options: json!({"k": k}).as_object().cloned().unwrap(),
         metrics: IndexMap::from([(
             "knn_top1".to_string(),
@@ -49,6 +51,7 @@ fn record(model: &str, k: i64, top1: f64) -> Record {
                 n: Some(500),
             },
         )]),
+        published: Vec::new(),
         timings: Timings::default(),
         warnings: Vec::new(),
     }

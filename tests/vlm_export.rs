@@ -25,16 +25,10 @@ fn export_at(home: &Path, out: &Path, resolution: u32) -> Command {
             "--dataset",
             "llava-mini",
         ])
-        .args([
-            "--resolution",
-            "X",
-            "--batch-size",
-            "8",
-            "--shard-size",
-            "1",
-            "--out",
-        ])
-        .arg(out);
+        .args(["--batch-size", "8", "--shard-size", "1", "--out"])
+        .arg(out)
+        .arg("--resolution")
+        .arg(resolution.to_string());
     command
 }
 
@@ -176,21 +170,14 @@ fn tokens_equal_those_of_the_features_command() {
 fn layers_norm_merging_and_tiles() {
     let home = tempfile::tempdir().unwrap();
     let plain = home.path().join("plain");
-    let settings = [
-        "--preset",
-        "square",
-        "--format",
-        "fp32",
-        "--resolution",
-        "112",
-    ];
+    let settings = ["--preset", "square", "--format", "fp32"];
     stdout(
-        export(home.path(), &plain)
+        export_at(home.path(), &plain, 112)
             .args(settings)
             .args(["--layer", "-2"]),
     );
     let merged = home.path().join("merged");
-    stdout(export(home.path(), &merged).args(settings).args([
+    stdout(export_at(home.path(), &merged, 112).args(settings).args([
         "--layer",
         "-2",
         "--norm",

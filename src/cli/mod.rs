@@ -71,7 +71,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Fetch(args) => fetch::run(&args, progress),
         Command::Verify(args) => verify::run(&args),
         Command::Ade20k(args) => ade20k::run(&args, progress),
-        Command::VlmExport(args) => vlm_export::run(&args, progress),
+        Command::VlmExport(args) => vlm_export::run(&args, progress, cli.quiet),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Outcome;
 use crate::models::ARCHITECTURES;
 use crate::models::resolve::locate;
-use crate::models::zoo::{self, Published, PublishedSpeed, ZooEntry};
+use crate::models::zoo::{self, Published, ZooEntry};
 use crate::weights::Checkpoint;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
@@ -41,8 +41,6 @@ struct Row {
     /// Where the weights are on this machine.
     weights: Option<PathBuf>,
     published: &'static [Published],
-    /// Images per second on an A100 with TensorRT (arXiv 2312.06709v5 Table 1).
-    published_speed: Option<PublishedSpeed>,
 }
 
 impl Row {
@@ -65,7 +63,6 @@ impl Row {
             file: entry.file,
             weights: locate(entry).ok(),
             published: entry.published,
-            published_speed: entry.published_speed,
         }
     }
 
@@ -144,7 +141,7 @@ fn text(rows: &[Row]) -> String {
             },
         ];
         for (_, metric) in FIGURES {
-            let found = row.published.iter().find(|p| p.metric == *metric);
+            let found = row.published.iter().find(|p| p.metric.name == *metric);
             cells.push(found.map_or(String::new(), |p| format!("{:.2}", p.value)));
         }
         cells.push(row.source());

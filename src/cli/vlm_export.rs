@@ -156,7 +156,7 @@ struct MergeArgs {
     parts: Vec<PathBuf>,
 }
 
-pub fn run(args: &VlmExportArgs, progress: bool) -> anyhow::Result<Outcome> {
+pub fn run(args: &VlmExportArgs, progress: bool, quiet: bool) -> anyhow::Result<Outcome> {
     match &args.action {
         Some(Action::Verify(verify)) => run_verify(verify),
         Some(Action::Merge(args)) => {
@@ -164,11 +164,11 @@ pub fn run(args: &VlmExportArgs, progress: bool) -> anyhow::Result<Outcome> {
             say(&summary(&manifest, &args.out))?;
             Ok(Outcome::Done)
         }
-        None => run_export(&args.export, progress),
+        None => run_export(&args.export, progress, quiet),
     }
 }
 
-fn run_export(args: &ExportArgs, progress: bool) -> anyhow::Result<Outcome> {
+fn run_export(args: &ExportArgs, progress: bool, quiet: bool) -> anyhow::Result<Outcome> {
     let runtime = args.runtime.runtime()?;
     let rank = match args.shard {
         Some(rank) => rank,
@@ -198,6 +198,7 @@ fn run_export(args: &ExportArgs, progress: bool) -> anyhow::Result<Outcome> {
         restart: args.restart,
         dry_run: args.dry_run,
         show: progress,
+        state: !quiet,
     };
     match export::run(&model, &pictures, &options, &runtime)? {
         export::Outcome::Stated(estimate) if args.json => {

@@ -23,6 +23,28 @@ impl BoundingBox {
         }
     }
 
+    /// The box that has these two points (x, y) as opposite corners.
+    pub fn from_corners([ax, ay]: [f64; 2], [bx, by]: [f64; 2]) -> Self {
+        BoundingBox {
+            x0: ax.min(bx),
+            y0: ay.min(by),
+            x1: ax.max(bx),
+            y1: ay.max(by),
+        }
+    }
+
+    /// The part inside an image of `width` x `height`; empty (of no width or no height) where
+    /// there is none.
+    pub fn clipped(&self, width: usize, height: usize) -> Self {
+        let (width, height) = (width as f64, height as f64);
+        BoundingBox {
+            x0: self.x0.clamp(0.0, width),
+            y0: self.y0.clamp(0.0, height),
+            x1: self.x1.clamp(0.0, width),
+            y1: self.y1.clamp(0.0, height),
+        }
+    }
+
     pub fn width(&self) -> f64 {
         self.x1 - self.x0
     }

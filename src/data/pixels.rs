@@ -1,6 +1,7 @@
 //! Bytes to floats: the one place where pixel values are scaled.
 
 use super::image::RgbImage;
+use super::transform::Placement;
 use crate::Result;
 use crate::runtime::device::upload;
 use std::mem::MaybeUninit;
@@ -49,6 +50,37 @@ pub fn place(staged: Tensor, device: Device) -> Result<Tensor> {
         return Ok(staged);
     }
     bytes_to_float(&upload(staged, device)?)
+}
+
+/// Paints `colour` (red, green and blue in `[0,1]`) over what is no image in `pixels`
+/// `[b,3,H,W]`, in place. Black is there already.
+///
+/// With the mean that a network subtracts as colour, padding is exactly zero after normalising:
+/// for networks that pad after it (spec/coco.md §1.2).
+pub fn fill_padding(pixels: &Tensor, placements: &[Placement], colour: [f64; 3]) -> Result<()> {
+    if colour == [0.0; 3] {
+        return Ok(());
+    }
+    for (image, placement) in (0..).zip(placements) {
+        let (height, width) = placement.size;
+        let shown = placement.shown;
+        let (right, below) = (shown.x + shown.width, shown.y + shown.height);
+        // (axis, first, length) of the strips beside the image.
+        let strips = [
+            (1, 0, shown.y),
+            (1, below, height - below),
+            (2, 0, shown.x),
+            (2, right, width - right),
+        ];
+        let image = pixels.f_select(0, image)?;
+        for (axis, first, length) in strips.into_iter().filter(|strip| strip.2 > 0) {
+            let strip = image.f_narrow(axis, first as i64, length as i64)?;
+            for (channel, value) in (0..).zip(colour) {
+                let _ = strip.f_select(0, channel)?.f_fill_(value)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// `[b,H,W,3]` bytes to `[b,3,H,W]` fp32 in `[0,1]`, on the tensor's device.

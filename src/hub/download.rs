@@ -4,8 +4,8 @@ use super::cache::{HubCache, RepoKind};
 use super::checksum;
 use super::client::{Hub, RemoteFile};
 use super::failure::{Failure, Patience};
-use crate::runtime::interrupt;
-use crate::{Error, Result};
+use crate::runtime::{disk, interrupt};
+use crate::{Error, Result, files};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -71,7 +71,7 @@ impl<'a> Plan<'a> {
             link(&blob, &snapshot, &file.name)?;
         }
         create(&folder.join("refs"))?;
-        crate::files::write_atomically(&folder.join("refs/main"), self.commit.as_bytes())?;
+        files::write_atomically(&folder.join("refs/main"), self.commit.as_bytes())?;
         Ok(snapshot)
     }
 
@@ -83,7 +83,7 @@ impl<'a> Plan<'a> {
             file.size.saturating_sub(blob.max(part))
         };
         let needed: u64 = self.files.iter().map(missing).sum();
-        let free = free_space(blobs)?;
+        let free = disk::free_bytes(blobs)?;
         if needed > 0 && needed.saturating_add(SPARE) > free {
             return Err(Error::file(
                 blobs,
@@ -127,7 +127,8 @@ impl<'a> Plan<'a> {
             self.transfer(remote, &what, &mut file, progress)?;
             file.sync_all().map_err(fail)?;
             if checksum::matches(&path, &remote.etag)? {
-                return std::fs::rename(&path, blob).map_err(fail);
+                std::fs::rename(&path, blob).map_err(fail)?;
+                return files::sync_folder(blob.parent().unwrap_or(blob)).map_err(fail);
             }
             file.set_len(0).map_err(fail)?;
             if started_over {
@@ -273,20 +274,4 @@ fn link(blob: &Path, snapshot: &Path, name: &str) -> Result<()> {
     let fresh = suffixed(&path, &format!(".{}.tmp", std::process::id()));
     std::os::unix::fs::symlink(&target, &fresh).map_err(fail)?;
     std::fs::rename(&fresh, &path).map_err(fail)
-}
-
-/// Bytes that this user may still write to the file system of `folder`.
-fn free_space(folder: &Path) -> Result<u64> {
-    use std::os::unix::ffi::OsStrExt;
-    let path = std::ffi::CString::new(folder.as_os_str().as_bytes())
-        .map_err(|e| Error::file(folder, e))?;
-    // SAFETY: `path` ends in NUL and `stats` is a plain C struct that the call fills.
-    let stats = unsafe {
-        let mut stats: libc::statvfs = std::mem::zeroed();
-        match libc::statvfs(path.as_ptr(), &mut stats) {
-            0 => stats,
-            _ => return Err(Error::file(folder, std::io::Error::last_os_error())),
-        }
-    };
-    Ok(stats.f_bavail.saturating_mul(stats.f_frsize))
 }

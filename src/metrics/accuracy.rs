@@ -1,7 +1,8 @@
 //! Top-1 and top-5 accuracy.
 
+use super::benchmark::IMAGENET_1K;
 use super::bootstrap::mean_interval;
-use super::definition::{Better, IMAGENET_1K, Unit, declare};
+use super::definition::{Better, Unit, declare};
 
 declare! {
     KNN_TOP1 {

@@ -3,6 +3,7 @@
 //! A metric is declared beside the function that computes it, by one entry of [`declare!`]; records,
 //! tables, plots and published values all refer to that entry.
 
+use super::benchmark::Benchmark;
 use super::{accuracy, latency, mask, segmentation};
 
 /// What the number of a metric counts.
@@ -61,35 +62,6 @@ impl Better {
     }
 }
 
-/// A data split that figures are published for.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Benchmark {
-    pub name: &'static str,
-    pub split: &'static str,
-    /// Samples of the whole split; a run on fewer of them is no reproduction.
-    pub samples: u64,
-    pub classes: usize,
-}
-
-pub static IMAGENET_1K: Benchmark = Benchmark {
-    name: "ImageNet-1k",
-    split: "val",
-    samples: 50_000,
-    classes: 1_000,
-};
-pub static ADE20K: Benchmark = Benchmark {
-    name: "ADE20k",
-    split: "val",
-    samples: 2_000,
-    classes: 150,
-};
-pub static COCO_2017: Benchmark = Benchmark {
-    name: "COCO 2017",
-    split: "val",
-    samples: 5_000,
-    classes: 80,
-};
-
 /// A metric as it is declared.
 #[derive(Debug)]
 pub struct Definition {
@@ -102,7 +74,7 @@ pub struct Definition {
     pub digits: usize,
     /// `None` where neither direction is better.
     pub better: Option<Better>,
-    /// What published values of this metric are measured on, where there are any.
+    /// What published values of this metric are measured on, unless they say another.
     pub benchmark: Option<&'static Benchmark>,
 }
 

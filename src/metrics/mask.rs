@@ -1,6 +1,7 @@
 //! Masks of instances against annotated ones.
 
-use super::definition::{Better, COCO_2017, Unit, declare};
+use super::benchmark::COCO_2017;
+use super::definition::{Better, Unit, declare};
 
 declare! {
     /// Mean IoU of SAM's decoder on the student's features, prompted by annotated boxes.

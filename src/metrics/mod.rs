@@ -1,6 +1,7 @@
 //! Pure functions on numbers, and the declaration of every metric.
 
 pub mod accuracy;
+pub mod benchmark;
 pub mod bootstrap;
 pub mod definition;
 pub mod latency;
@@ -8,4 +9,5 @@ pub mod mask;
 pub mod segmentation;
 pub mod vote;
 
-pub use definition::{Benchmark, Better, Definition, Unit, declared, find};
+pub use benchmark::Benchmark;
+pub use definition::{Better, Definition, Unit, declared, find};

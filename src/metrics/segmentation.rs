@@ -1,6 +1,7 @@
 //! mIoU, aAcc and mAcc from one confusion matrix over the whole set (mmseg's `IoUMetric`).
 
-use super::definition::{ADE20K, Better, Unit, declare};
+use super::benchmark::ADE20K;
+use super::definition::{Better, Unit, declare};
 
 declare! {
     MIOU {

@@ -1,9 +1,9 @@
 //! Fills in what every record says the same way, so that a task adds only what is its own.
 
-use super::environment;
 use super::record::{DataPart, Metric, ModelPart, Record, SCHEMA_VERSION, Timings};
+use super::{environment, published};
 use crate::Result;
-use crate::metrics::Definition;
+use crate::metrics::{Benchmark, Definition};
 use crate::models::Resolved;
 use crate::runtime::Runtime;
 use indexmap::IndexMap;
@@ -24,6 +24,7 @@ impl ModelPart {
             parameters: info.parameters,
             adaptor: None,
             settings: info.settings.clone(),
+            entry: model.entry,
         })
     }
 }
@@ -55,8 +56,10 @@ impl RecordBuilder {
                 seed: runtime.seed,
                 resolution,
                 data: Vec::new(),
+                benchmark: None,
                 options: Map::new(),
                 metrics: IndexMap::new(),
+                published: Vec::new(),
                 timings: Timings::default(),
                 warnings: Vec::new(),
             },
@@ -72,6 +75,12 @@ impl RecordBuilder {
 
     pub fn data(mut self, part: DataPart) -> Self {
         self.record.data.push(part);
+        self
+    }
+
+    /// The benchmark that the evaluated split is, where it is one.
+    pub fn benchmark(mut self, benchmark: Option<&Benchmark>) -> Self {
+        self.record.benchmark = benchmark.map(ToString::to_string);
         self
     }
 
@@ -108,8 +117,11 @@ impl RecordBuilder {
         self
     }
 
-    /// The finished record.
+    /// The finished record, with the published figures that may stand beside it.
     pub fn build(mut self) -> Record {
+        if let Some(entry) = self.record.model.entry {
+            self.record.published = published::standing(entry, &self.record);
+        }
         self.record.timings.wall_s = self.started.elapsed().as_secs_f64();
         self.record
     }

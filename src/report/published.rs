@@ -1,27 +1,63 @@
-//! Published figures beside measured ones.
+//! Which published figures may stand beside a run: those whose every condition the run meets.
+//!
+//! They are written into the record when it is made. A table or a plot of old records shows what
+//! was known, and true, then.
 
-use super::record::Record;
-use crate::metrics;
-use crate::models::zoo::{self, SPEED_SOURCE, ZooEntry};
+use super::record::{DataPart, PublishedPart, Record};
+use crate::models::zoo::ZooEntry;
+use crate::models::zoo::published::{Protocol, Published, Shape};
+use serde_json::{Value, json};
 
-/// A published value that may stand beside a measured one.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Beside {
-    pub value: f64,
-    pub source: &'static str,
+/// The figures of `entry` that stand beside `record`. A record of speed has, besides published
+/// speeds, the accuracies published for the same network on the same input: a plot of accuracy
+/// against throughput may use these, and no others.
+pub fn standing(entry: &ZooEntry, record: &Record) -> Vec<PublishedPart> {
+    let of_speed = record.data.is_empty();
+    let stands = |figure: &&Published| {
+        same_network(entry, figure, record)
+            && match (of_speed, figure.protocol) {
+                (true, _) => same_input(figure, record.resolution),
+                (false, Protocol::Speed) => false,
+                (false, _) => same_evaluation(entry, figure, record),
+            }
+    };
+    let figures = entry.published.iter().filter(stands);
+    figures.map(PublishedPart::from).collect()
 }
 
-/// The published value that may stand beside `metric` of this record, for a model of the zoo.
-///
-/// An accuracy: never beside random weights, only on the whole evaluation split. A speed: at the
-/// same resolution, with the trained window and global attention, whatever the weights; it is another machine's, which
-/// its [`heading`] says.
-pub fn beside(record: &Record, metric: &str) -> Option<Beside> {
-    let entry = zoo::entries().find(|e| e.name == record.model.name)?;
-    match metric {
-        "throughput" => speed(entry, record),
-        _ => accuracy(entry, record, metric),
+impl From<&Published> for PublishedPart {
+    fn from(figure: &Published) -> Self {
+        PublishedPart {
+            metric: figure.metric.name.to_string(),
+            value: figure.value,
+            source: figure.source.to_string(),
+            conditions: figure.conditions(),
+        }
     }
+}
+
+impl PublishedPart {
+    /// Source, size and shape: `arXiv 2312.06709v5 Table 1, 432 px (square, inferred)`.
+    pub fn describe(&self) -> String {
+        let condition = |name: &str| self.conditions.get(name).unwrap_or(&Value::Null);
+        let shape = condition("shape").as_str();
+        let inferred = condition("shape_is") == "inferred";
+        let mut text = self.source.clone();
+        if let Some(side) = condition("resolution").as_i64() {
+            text += &format!(", {side} px");
+            text += &match (shape, inferred) {
+                (Some(shape), false) => format!(" ({shape})"),
+                (Some(shape), true) => format!(" ({shape}, inferred)"),
+                (None, _) => String::new(),
+            };
+        }
+        text
+    }
+}
+
+/// The published value beside `metric` of this record.
+pub fn beside<'a>(record: &'a Record, metric: &str) -> Option<&'a PublishedPart> {
+    record.published.iter().find(|p| p.metric == metric)
 }
 
 /// The heading of the column of published values beside the column `title` of `metric`.
@@ -32,29 +68,99 @@ pub fn heading(metric: &str, title: &str) -> String {
     }
 }
 
-fn speed(entry: &ZooEntry, record: &Record) -> Option<Beside> {
-    let speed = entry.published_speed?;
+/// Settings that change the features are those of the figure: the window as trained, ViTDet's
+/// window, the rule of positions that the zoo gives for it, nothing that a flag changed.
+fn same_network(entry: &ZooEntry, figure: &Published, record: &Record) -> bool {
     let settings = &record.model.settings;
-    let same_work = record.resolution == (speed.resolution, speed.resolution)
+    let vitdet = settings.get("vitdet").map(|v| v["window"].as_i64());
+    let hints = (entry.hints)();
+    let as_hinted = |name: &str| match (hints.get(name), settings.get(name)) {
+        (Some(hint), Some(setting)) => hint == setting,
+        _ => true,
+    };
+    vitdet == figure.vitdet_window.map(Some)
         && settings.get("window").is_none_or(|w| w == "trained")
-        && !settings.contains_key("vitdet");
-    same_work.then_some(Beside {
-        value: speed.images_per_s,
-        source: SPEED_SOURCE,
-    })
+        && as_hinted("pos_align_corners")
+        && !settings.values().any(is_by_flag)
 }
 
-fn accuracy(entry: &ZooEntry, record: &Record, metric: &str) -> Option<Beside> {
-    if record.model.random_weights {
-        return None;
-    }
-    let benchmark = metrics::find(metric)?.benchmark?;
-    if record.data.last()?.samples != benchmark.samples {
-        return None;
-    }
-    let published = entry.published.iter().find(|p| p.metric == metric)?;
-    Some(Beside {
-        value: published.value,
-        source: published.source,
-    })
+/// Where a setting says who chose it (`{"value": .., "from": ".."}`): a flag makes another model.
+fn is_by_flag(setting: &Value) -> bool {
+    setting["from"] == json!("flag")
+}
+
+/// A square input of the figure's size.
+fn same_input(figure: &Published, resolution: (i64, i64)) -> bool {
+    figure.shape == Some(Shape::Square)
+        && figure.side.is_some_and(|side| resolution == (side, side))
+}
+
+fn same_evaluation(entry: &ZooEntry, figure: &Published, record: &Record) -> bool {
+    let (Some(benchmark), Some(val)) = (figure.benchmark, record.data.last()) else {
+        return false;
+    };
+    let train = record.data.iter().find(|data| data.split == "train");
+    let whole_train = || {
+        train.is_some_and(|data| data.samples == benchmark.train_samples && data.skipped == 0)
+            && is_absent(record, "train_limit")
+    };
+    let option = |name: &str| record.options.get(name).cloned().unwrap_or_default();
+    let same_protocol = match figure.protocol {
+        Protocol::Knn { k, temperature } => {
+            option("k") == json!(k)
+                && option("temperature") == json!(temperature)
+                && whole_train()
+                && same_pixels(entry, figure, val, record.resolution)
+        }
+        Protocol::ZeroShot { templates } => {
+            let names = option("class_names");
+            option("templates") == json!(templates)
+                && names.as_str().is_some_and(|n| n.starts_with("open_clip"))
+                && same_pixels(entry, figure, val, record.resolution)
+        }
+        Protocol::LinearProbe { preset } => {
+            preset.is_some_and(|preset| option("preset") == json!(preset))
+                && option("recipe_changes") == json!([])
+                && is_absent(record, "head")
+                && whole_train()
+                && figure
+                    .side
+                    .is_some_and(|crop| record.resolution == (crop, crop))
+        }
+        Protocol::SamSwap | Protocol::Speed => false,
+    };
+    same_protocol
+        && !record.model.random_weights
+        && record.benchmark.as_deref() == Some(benchmark.to_string().as_str())
+        && val.samples == benchmark.samples
+        && val.skipped == 0
+        && record.model.adaptor.as_deref() == figure.adaptor
+}
+
+/// Whether images came to the network at the figure's size and shape.
+fn same_pixels(
+    entry: &ZooEntry,
+    figure: &Published,
+    val: &DataPart,
+    resolution: (i64, i64),
+) -> bool {
+    let (Some(side), Some(shape)) = (figure.side, figure.shape) else {
+        return false;
+    };
+    let transform = &val.transform;
+    let size = match shape {
+        Shape::Square => transform["resize"] == "cover" && resolution == (side, side),
+        Shape::ShortestSide => {
+            transform["resize"] == "shortest" && transform["size"] == json!([side])
+        }
+    };
+    let multiple = &transform["multiple"];
+    size && [entry.patch, entry.step]
+        .iter()
+        .any(|own| *multiple == json!(own))
+}
+
+/// Not among the options, or `null` there.
+fn is_absent(record: &Record, option: &str) -> bool {
+    record.options.get(option).is_none_or(Value::is_null)
 }

@@ -1,15 +1,19 @@
 //! One self-describing JSON file per (task, model, settings) cell. Tables are made from records
 //! and never recompute.
 
-use crate::files::write_atomically;
+use crate::models::zoo::ZooEntry;
 use crate::{Error, Result};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::Path;
 
-/// Raised whenever a field changes its meaning.
-pub const SCHEMA_VERSION: u32 = 1;
+/// Raised whenever a field changes its meaning, or a table needs one that was not there. Records of
+/// every earlier version are read.
+///
+/// 2: `benchmark`, and `published` with conditions. A record of version 1 has no published values
+/// beside it: whether its run met their conditions was not written down.
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// A value with its 95 % interval and sample count where defined; percentages in 0..100.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -34,7 +38,7 @@ impl Metric {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ModelPart {
     pub name: String,
     pub architecture: String,
@@ -47,6 +51,9 @@ pub struct ModelPart {
     pub adaptor: Option<String>,
     /// Settings that change the features (window, pos_align_corners, ...).
     pub settings: Map<String, Value>,
+    /// The zoo's entry, where the model was asked for by its name.
+    #[serde(skip)]
+    pub entry: Option<&'static ZooEntry>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -60,6 +67,17 @@ pub struct DataPart {
     /// Unreadable samples passed over under `--skip-bad`.
     pub skipped: u64,
     pub transform: Value,
+}
+
+/// A published figure whose every condition the run met.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PublishedPart {
+    pub metric: String,
+    pub value: f64,
+    /// Where it was read.
+    pub source: String,
+    /// By name; `null` where the source does not say.
+    pub conditions: Map<String, Value>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -89,18 +107,24 @@ pub struct Record {
     /// (height, width)
     pub resolution: (i64, i64),
     pub data: Vec<DataPart>,
+    /// The benchmark that the evaluated split was recognised as (`ImageNet-1k val`).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub benchmark: Option<String>,
     /// Every option of the task that can change a number.
     pub options: Map<String, Value>,
     pub metrics: IndexMap<String, Metric>,
+    /// Published figures beside these, as known when the record was made.
+    #[serde(default)]
+    pub published: Vec<PublishedPart>,
     pub timings: Timings,
     pub warnings: Vec<String>,
 }
 
 impl Record {
-    /// Writes the file so that no half record is ever seen ([`crate::files`]).
-    pub fn write(&self, path: &Path) -> Result<()> {
-        let text = serde_json::to_vec_pretty(self).map_err(|e| Error::file(path, e))?;
-        write_atomically(path, &text)
+    /// The bytes of its file.
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec_pretty(self)
+            .map_err(|e| Error::model(format!("the record of {} is no JSON: {e}", self.task)))
     }
 
     pub fn read(path: &Path) -> Result<Self> {

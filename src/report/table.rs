@@ -113,7 +113,7 @@ impl Table {
             published_cells.push(match record.and_then(|r| published::beside(r, metric)) {
                 None => Cell::Empty,
                 Some(published) => {
-                    sources.insert(format!("{}: {}", column.title, published.source));
+                    sources.insert(format!("{}: {}", column.title, published.describe()));
                     Cell::Number(Metric::value(published.value))
                 }
             });

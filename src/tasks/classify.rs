@@ -2,9 +2,9 @@
 
 use super::extract::{Extracted, Extractor, Subset};
 use crate::data::Source;
-use crate::data::classification::{Classification, Split};
-use crate::metrics::Definition;
+use crate::data::classification::{Class, Classification, Split};
 use crate::metrics::accuracy::{self, Accuracy};
+use crate::metrics::{Benchmark, Definition, benchmark};
 use crate::report::{Metric, Record, RecordBuilder};
 use crate::{Error, Result};
 use std::sync::Arc;
@@ -76,6 +76,7 @@ impl Job<'_> {
             self.resolution,
         )
         .adaptor(extractor.adaptor)
+        .benchmark(benchmark(self.data))
         .option("limit", self.limit)
         .stage("load", self.load_s);
         for warning in &self.data.warnings {
@@ -83,6 +84,23 @@ impl Job<'_> {
         }
         record
     }
+}
+
+/// The benchmark whose val split the data has.
+fn benchmark(data: &Classification) -> Option<&'static Benchmark> {
+    let val = data.val.as_ref()?;
+    let names = |class: Option<&Class>| -> Vec<String> {
+        let class = class.into_iter();
+        class
+            .flat_map(|c| std::iter::once(&c.id).chain(&c.names).cloned())
+            .collect()
+    };
+    benchmark::recognise(
+        val.len() as u64,
+        data.classes.len(),
+        [&names(data.classes.first()), &names(data.classes.last())],
+        || (0..val.len()).map(|i| val.size(i)).sum(),
+    )
 }
 
 /// Puts what an extraction did into a record.

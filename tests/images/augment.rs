@@ -82,8 +82,8 @@ fn crops_are_judged_as_mmseg_judges_them() {
 #[test]
 fn sizes_keep_the_ratio_as_mmcv_rounds() {
     // mmcv.rescale_size((640, 427), (2048, 512)): 512 / 427 * 640 = 767.4.
-    assert_eq!(resize::keep_ratio(427, 640, (2048, 512)), (512, 767));
-    assert_eq!(resize::keep_ratio(100, 1000, (2048, 512)), (205, 2048));
+    assert_eq!(resize::keep_ratio(427, 640, (2048, 512)), Ok((512, 767)));
+    assert_eq!(resize::keep_ratio(100, 1000, (2048, 512)), Ok((205, 2048)));
 }
 
 #[test]
@@ -122,15 +122,27 @@ fn the_pipeline_is_reproducible_and_keeps_image_and_labels_together() {
     };
     let mut flips = std::collections::HashSet::new();
     for image in 0..20 {
-        let out = pipeline.apply(&sample, &mut Rng::new(&[7, image]));
-        assert_eq!(out, pipeline.apply(&sample, &mut Rng::new(&[7, image])));
+        let apply = || {
+            pipeline
+                .apply(&sample, &mut Rng::new(&[7, image]))
+                .expect("a small image")
+        };
+        let (out, placement) = apply();
+        assert_eq!((out.clone(), placement), apply());
         assert_eq!((out.image.width, out.image.height), (70, 70));
         for (at, (pixel, &label)) in out.image.data.chunks(3).zip(&out.labels.labels).enumerate() {
             let padded = at % 70 >= 64 || at / 70 >= 64;
             let expected = if padded { 0 } else { label };
             assert_eq!(pixel, [expected; 3]);
             assert!(!padded || label == IGNORE);
+            // Where the pipeline says it put the image is where its pixels are.
+            let centre = [(at % 70) as f64 + 0.5, (at / 70) as f64 + 0.5];
+            let [x, y] = placement.point_in_image(centre);
+            if !padded {
+                assert_eq!(label, sample.labels.labels[y as usize * 120 + x as usize]);
+            }
         }
+        assert_eq!(placement.shown, Region::whole(64, 64));
         flips.insert(out.image.data);
     }
     assert!(flips.len() > 10, "crops and flips differ between images");

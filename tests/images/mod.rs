@@ -3,7 +3,9 @@
 
 mod augment;
 mod decode;
+mod forms;
 mod loader;
+mod placement;
 mod resize;
 mod transform;
 

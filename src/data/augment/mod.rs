@@ -16,6 +16,7 @@ pub mod resize;
 use super::annotation::LabelMap;
 use super::image::RgbImage;
 use super::rng::Rng;
+use super::transform::Placement;
 
 /// An image and its labels, of one size.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,12 +54,20 @@ impl TrainPipeline {
         }
     }
 
-    /// The augmented sample; all randomness comes from `rng`.
-    pub fn apply(&self, sample: &LabelledImage, rng: &mut Rng) -> LabelledImage {
+    /// The augmented sample and where its image went; all randomness comes from `rng`.
+    ///
+    /// # Errors
+    /// A sentence where the scale that was drawn makes the image exceed the pixel limit.
+    pub fn apply(
+        &self,
+        sample: &LabelledImage,
+        rng: &mut Rng,
+    ) -> Result<(LabelledImage, Placement), String> {
         let ratio = rng.uniform(self.ratio.0, self.ratio.1);
         let scaled = |edge: usize| (edge as f64 * ratio) as usize;
         let scale = (scaled(self.scale.0), scaled(self.scale.1));
-        let (height, width) = resize::keep_ratio(sample.image.height, sample.image.width, scale);
+        let original = (sample.image.height, sample.image.width);
+        let (height, width) = resize::keep_ratio(original.0, original.1, scale)?;
         let labels = resize::nearest(&sample.labels, width, height);
         let place = crop::choose(&labels, self.crop, self.cat_max_ratio, rng);
         // Only the part that is kept is resampled.
@@ -66,12 +75,23 @@ impl TrainPipeline {
             image: resize::bilinear_window(&sample.image, width, height, place),
             labels: crop::cut_labels(&labels, place),
         };
+        let mut placement = Placement::cut(
+            original,
+            (height, width),
+            (place.height, place.width),
+            (place.y as i64, place.x as i64),
+        );
         if rng.coin() {
             crop::flip(&mut out);
+            placement = placement.mirrored();
         }
         if self.photometric {
             photometric::Distortion::draw(rng).apply(&mut out.image);
         }
-        crop::pad(&out, self.pad.0, self.pad.1)
+        let (pad_height, pad_width) = self.pad;
+        Ok((
+            crop::pad(&out, pad_height, pad_width),
+            placement.padded(pad_height, pad_width),
+        ))
     }
 }

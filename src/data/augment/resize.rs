@@ -1,23 +1,34 @@
 //! `cv2.resize` on bytes: bilinear without antialiasing, and nearest neighbour.
 
 use crate::data::annotation::LabelMap;
+use crate::data::decode::Limits;
 use crate::data::image::RgbImage;
 use crate::data::resize::Region;
 
 /// mmcv's `rescale_size` with keep_ratio: the (height, width) that fits `scale`'s long and short
 /// edge, rounded half up.
-pub fn keep_ratio(height: usize, width: usize, scale: (usize, usize)) -> (usize, usize) {
+///
+/// # Errors
+/// A sentence where that exceeds the pixel limit.
+pub fn keep_ratio(
+    height: usize,
+    width: usize,
+    scale: (usize, usize),
+) -> Result<(usize, usize), String> {
     let long = scale.0.max(scale.1) as f64;
     let short = scale.0.min(scale.1) as f64;
     let factor = (long / height.max(width) as f64).min(short / height.min(width) as f64);
     let side = |length: usize| ((length as f64 * factor + 0.5) as usize).max(1);
-    (side(height), side(width))
+    let resized = (side(height), side(width));
+    Limits::default().check_resized((height, width), resized)?;
+    Ok(resized)
 }
 
-/// mmseg's test-time resize: `Resize(scale, keep_ratio)` of the image alone.
-pub fn test_time(image: &RgbImage, scale: (usize, usize)) -> RgbImage {
-    let (height, width) = keep_ratio(image.height, image.width, scale);
-    bilinear(image, width, height)
+/// mmseg's test-time resize: `Resize(scale, keep_ratio)` of the image alone. Errors as
+/// [`keep_ratio`].
+pub fn test_time(image: &RgbImage, scale: (usize, usize)) -> Result<RgbImage, String> {
+    let (height, width) = keep_ratio(image.height, image.width, scale)?;
+    Ok(bilinear(image, width, height))
 }
 
 /// `cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)`.

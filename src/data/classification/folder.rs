@@ -11,7 +11,10 @@ use std::sync::Arc;
 
 /// Whether a file name ends like an image this tool decodes.
 pub fn is_image(name: &str) -> bool {
-    const ENDINGS: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "gif", "tif", "tiff", "webp"];
+    const ENDINGS: [&str; 17] = [
+        "jpg", "jpeg", "jpe", "jfif", "png", "apng", "bmp", "dib", "gif", "tif", "tiff", "webp",
+        "ppm", "pgm", "pbm", "pnm", "pfm",
+    ];
     name.rsplit_once('.')
         .is_some_and(|(_, ending)| ENDINGS.iter().any(|e| e.eq_ignore_ascii_case(ending)))
 }

@@ -1,10 +1,15 @@
 //! Encoded bytes to RGB pixels, as Pillow 11.3's `Image.open(..).convert("RGB")` gives them.
 //!
-//! EXIF orientation is ignored, as Pillow ignores it unless asked. A truncated file is an error,
-//! as in Pillow. Colour profiles are not applied.
+//! EXIF orientation is ignored, as Pillow ignores it unless asked, but that of TIFF is obeyed, as
+//! Pillow obeys it. A truncated file is an error, as in Pillow. Colour profiles are not applied.
 
+mod bmp;
+mod gif;
 mod jpeg;
+mod orient;
 mod other;
+mod pnm;
+mod tiff;
 
 pub use super::image::RgbImage;
 use super::image::{Part, Region};
@@ -39,6 +44,17 @@ impl Limits {
         }
         Ok(())
     }
+
+    /// An error where resizing an image of `from` (height, width) to `to` exceeds the limit.
+    pub fn check_resized(&self, from: (usize, usize), to: (usize, usize)) -> Result<(), String> {
+        if to.0 as u128 * to.1 as u128 <= u128::from(self.max_pixels) {
+            return Ok(());
+        }
+        Err(format!(
+            "resizing {}x{} pixels to {}x{} would exceed the limit of {} pixels",
+            from.1, from.0, to.1, to.0, self.max_pixels
+        ))
+    }
 }
 
 /// Decodes an image of any supported format, recognised by its first bytes.
@@ -61,5 +77,16 @@ pub fn decode_part(
     if jpeg::recognises(bytes) {
         return jpeg::decode(bytes, limits, needed);
     }
-    other::decode(bytes, limits).map(Part::from)
+    let known: [(fn(&[u8]) -> bool, Decoder); 4] = [
+        (bmp::recognises, bmp::decode),
+        (gif::recognises, gif::decode),
+        (pnm::recognises, pnm::decode),
+        (tiff::recognises, tiff::decode),
+    ];
+    let own = known.iter().find(|(recognises, _)| recognises(bytes));
+    let decode = own.map_or(other::decode as Decoder, |(_, decode)| *decode);
+    decode(bytes, limits).map(Part::from)
 }
+
+/// From a whole file to all of its pixels.
+type Decoder = fn(&[u8], &Limits) -> Result<RgbImage, String>;

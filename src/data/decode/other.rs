@@ -1,7 +1,5 @@
-//! PNG, WebP, BMP, GIF and TIFF through the `image` crate, brought to RGB as Pillow does.
-//!
-//! Equal to Pillow 11.3 for every form that the fixtures hold, lossy WebP included. Not equal:
-//! JPEG inside TIFF (another inverse DCT). Not read: palette and Lab TIFF.
+//! PNG and WebP through the `image` crate, brought to RGB as Pillow does; equal to Pillow 11.3 for
+//! every form that the fixtures hold, lossy WebP included.
 
 use super::{Limits, RgbImage};
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader};
@@ -11,7 +9,7 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage, String> {
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
     let reader = reader.map_err(|e| e.to_string())?;
     let Some(format) = reader.format() else {
-        return Err("not an image of a known format (JPEG, PNG, WebP, BMP, GIF, TIFF)".into());
+        return Err("not an image of a known format (JPEG, PNG, WebP, BMP, GIF, TIFF, PNM)".into());
     };
     let decoder = reader.into_decoder().map_err(|e| e.to_string())?;
     let (width, height) = decoder.dimensions();

@@ -17,6 +17,7 @@ mod tests;
 
 pub use super::image::Region;
 use super::image::{Part, RgbImage};
+pub use nearest::positions as nearest_positions;
 use taps::{Columns, Taps};
 
 /// Resampling filter, by Pillow's names.

@@ -23,8 +23,8 @@ pub fn resize(part: &Part, target: &Target) -> RgbImage {
 }
 
 /// The input under each output. Pillow steps by repeated addition, whose rounding decides ties;
-/// where it drifts past the end the output stays black.
-fn positions(input: usize, output: usize) -> Vec<Option<usize>> {
+/// `None` where it drifts past the end, which Pillow leaves black.
+pub fn positions(input: usize, output: usize) -> Vec<Option<usize>> {
     let step = input as f64 / output as f64;
     let mut at = step * 0.5;
     (0..output)

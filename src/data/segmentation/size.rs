@@ -2,7 +2,8 @@
 
 use std::io::Cursor;
 
-/// (width, height) of an encoded image, or `None` where its header is not understood.
+/// (width, height) that decoding an image gives, or `None` where only decoding tells: where the
+/// header is not understood, or is not the last word (a TIFF may be turned, a GIF may grow).
 pub fn image_size(bytes: &[u8]) -> Option<(usize, usize)> {
     if bytes.starts_with(&[0xff, 0xd8]) {
         return jpeg_size(bytes);

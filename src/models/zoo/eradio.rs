@@ -1,18 +1,9 @@
 //! E-RADIO by name (spec radio.md §1 and §3.1).
 
-use super::{Published, ZooEntry, speed};
+use super::ZooEntry;
+use super::published::{TABLE_1, knn, paper_miou, sam_iou, speed, zero_shot};
+use crate::metrics::benchmark::VOC_2012;
 use serde_json::{Value, json};
-
-/// arXiv 2312.06709v5 Table 1, row E-RADIO-L at 512 px (trust V in spec/published.md §1.1).
-const TABLE_1: &str = "arXiv 2312.06709v5 Table 1 (512 px)";
-
-const fn table1(metric: &'static str, value: f64) -> Published {
-    Published {
-        metric,
-        value,
-        source: TABLE_1,
-    }
-}
 
 /// The args its checkpoint carries, as far as they shape the network.
 fn args(model: &str) -> Value {
@@ -34,7 +25,6 @@ const fn tiny(name: &'static str, patch: i64, parameters: i64, config: fn() -> V
         config,
         hints: || Value::Null,
         published: &[],
-        published_speed: None,
     }
 }
 
@@ -53,12 +43,13 @@ pub static TABLE: &[ZooEntry] = &[
         config: || args("eradio"),
         hints: || Value::Null,
         published: &[
-            table1("zero_shot_top1", 80.73),
-            table1("knn_top1", 83.89),
-            table1("miou", 48.22),
-            table1("sam_iou", 76.31),
+            zero_shot(80.73, TABLE_1, "clip").at(512).shortest_side(),
+            knn(83.89, TABLE_1).at(512),
+            paper_miou(48.22, TABLE_1, 512),
+            paper_miou(81.64, TABLE_1, 512).on(&VOC_2012),
+            sam_iou(76.31, TABLE_1),
+            speed(468.0, TABLE_1, 512),
         ],
-        published_speed: speed(468.0, 512),
     },
     // Registered upstream, never released: for latency and tests, with random weights.
     tiny("eradio_xxxtiny", 16, 10_255_008, || args("eradio_xxxtiny")),

@@ -19,7 +19,6 @@ const MINI: ZooEntry = ZooEntry {
     config: || Value::Null,
     hints: || Value::Null,
     published: &[],
-    published_speed: None,
 };
 
 pub const TABLE: &[ZooEntry] = &[

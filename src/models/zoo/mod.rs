@@ -2,36 +2,18 @@
 
 mod eradio;
 mod mini;
+pub mod published;
 mod radio;
 mod radio1d;
 mod teachers;
 
+pub use published::Published;
+
 use crate::{Error, Result};
 use serde_json::Value;
 
-/// A published figure of a zoo entry; trust mark V of spec/published.md only.
-#[derive(Debug, Clone, Copy, serde::Serialize)]
-pub struct Published {
-    /// Metric name as in records (`knn_top1`, `zero_shot_top1`, `miou`, `sam_iou`, ...).
-    pub metric: &'static str,
-    pub value: f64,
-    /// Where it was read, e.g. `arXiv 2312.06709v5 Table 1`.
-    pub source: &'static str,
-}
-
-/// A published speed (trust mark V): AM-RADIO's Table 1, an A100 with TensorRT, batch not stated.
-#[derive(Debug, Clone, Copy, serde::Serialize)]
-pub struct PublishedSpeed {
-    pub images_per_s: f64,
-    /// Side of the square input in pixels; at another one the figure says nothing.
-    pub resolution: i64,
-}
-
-/// Where every [`PublishedSpeed`] was read, with the table's own footnote.
-pub const SPEED_SOURCE: &str = "arXiv 2312.06709v5 Table 1, on an A100 with TensorRT, batch not \
-     stated; the one beside dinov2-g-reg is DINOv2-g's without registers";
-
 /// One model known by name.
+#[derive(Debug)]
 pub struct ZooEntry {
     pub name: &'static str,
     pub aliases: &'static [&'static str],
@@ -53,15 +35,6 @@ pub struct ZooEntry {
     /// Facts that the file does not say: `{"pos_align_corners": true, ...}`.
     pub hints: fn() -> Value,
     pub published: &'static [Published],
-    pub published_speed: Option<PublishedSpeed>,
-}
-
-/// (images/s, square input) as Table 1 gives it.
-const fn speed(images_per_s: f64, resolution: i64) -> Option<PublishedSpeed> {
-    Some(PublishedSpeed {
-        images_per_s,
-        resolution,
-    })
 }
 
 /// Every entry, one table per family; a family is one file beside this one and one line here.

@@ -40,5 +40,4 @@ pub const TABLE: &[ZooEntry] = &[ZooEntry {
     },
     hints: || json!({"pos_align_corners": false, "preferred": [512, 512]}),
     published: &[],
-    published_speed: None,
 }];

@@ -2,7 +2,6 @@
 
 use super::{SIZE, colour, failed, label};
 use crate::Result;
-use crate::models::zoo;
 use crate::report::{Record, columns};
 use plotters::prelude::*;
 
@@ -86,10 +85,7 @@ fn points(latencies: &[Record], accuracies: &[Record], metric: &str) -> Vec<Poin
             .iter()
             .filter(|a| a.model.name == record.model.name && !a.model.random_weights)
             .find_map(|a| a.metrics.get(metric));
-        let published = || {
-            let entry = zoo::find(&record.model.name).ok()?;
-            entry.published.iter().find(|p| p.metric == metric)
-        };
+        let published = || record.published.iter().find(|p| p.metric == metric);
         let accuracy = match measured {
             Some(value) => (value.value, false),
             None => match published() {

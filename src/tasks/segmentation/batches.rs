@@ -1,185 +1,216 @@
-//! Augmented batches of training images, drawn and put together ahead of the network.
+//! Batches of images with a label for every pixel, for training and evaluation.
 
-use super::recipe::Recipe;
+use super::order::ShuffledPasses;
+use super::recipe::{Inference, Recipe};
 use crate::data::Source;
-use crate::data::augment::{LabelledImage, TrainPipeline};
-use crate::data::image::RgbImage;
-use crate::data::ordered::{Ordered, ordered};
-use crate::data::pixels;
+use crate::data::annotation::{Annotation, LabelMap};
+use crate::data::augment::{LabelledImage, TrainPipeline, resize};
+use crate::data::pipeline::{self, Pipeline, Prepare, Prepared, Unusable};
 use crate::data::rng::Rng;
 use crate::data::segmentation::PairSet;
+use crate::data::transform::{Placement, Transform};
 use crate::runtime::Runtime;
-use crate::runtime::device::upload;
 use crate::{Error, Result};
-use crossbeam_channel::{Receiver, bounded};
-use std::thread::JoinHandle;
-use tch::{Device, Tensor};
+use tch::Tensor;
 
-/// Streams of random numbers that a seed is split into.
-const ORDER: u64 = 1;
+/// The stream of random numbers, out of a seed's, that augments; see also [`super::order`].
 const AUGMENTATION: u64 = 2;
 
-/// The images of iterations `first..end`, in order: one shuffled pass over the split after the
-/// other (mmengine's `InfiniteSampler`). A function of the seed alone, so that a resumed run sees
-/// the images that an uninterrupted one sees.
-fn order(n: usize, batch: usize, first: u64, end: u64, seed: u64) -> Vec<u32> {
-    let (first, end) = (first as usize * batch, end as usize * batch);
-    let mut order = Vec::with_capacity(end - first);
-    for pass in first / n..end.div_ceil(n) {
-        let mut shuffled: Vec<u32> = (0..n as u32).collect();
-        let mut rng = Rng::new(&[seed, ORDER, pass as u64]);
-        for i in (1..n).rev() {
-            shuffled.swap(i, rng.below(i + 1));
-        }
-        let from = first.saturating_sub(pass * n);
-        let to = (end - pass * n).min(n);
-        order.extend(&shuffled[from..to]);
+/// Every image as the pipeline wants it: nothing unreadable is left out, padding is black.
+fn options(batch_size: usize, runtime: &Runtime) -> pipeline::Options {
+    pipeline::Options {
+        batch_size,
+        workers: runtime.workers,
+        skip_bad: 0,
+        device: runtime.device,
+        padding: [0.0; 3],
     }
-    order
 }
 
-/// What worker threads do.
+/// Augmented images of the iterations from `first` on, padded to `side`; one batch per iteration.
+pub fn training(
+    set: &PairSet,
+    recipe: &Recipe,
+    seed: u64,
+    first: u64,
+    side: i64,
+    runtime: &Runtime,
+) -> Pipeline {
+    let (crop, side, batch) = (recipe.crop() as usize, side as usize, recipe.batch_size);
+    let images = TrainImages {
+        set: set.clone(),
+        augment: TrainPipeline {
+            scale: recipe.scale.into(),
+            ratio: recipe.ratio.into(),
+            crop: (crop, crop),
+            cat_max_ratio: recipe.cat_max_ratio,
+            photometric: recipe.photometric,
+            pad: (side, side),
+        },
+        order: ShuffledPasses::new(set.len(), seed),
+        seed,
+    };
+    let position = |iteration: u64| (iteration as usize).saturating_mul(batch);
+    let positions = position(first)..position(recipe.iterations);
+    pipeline::start(images, positions, options(batch, runtime))
+}
+
+/// Images `indices` squashed to `side`, and their labels to `label_side`.
+pub fn squashed(
+    set: &PairSet,
+    indices: &[usize],
+    (side, label_side): (usize, usize),
+    batch_size: usize,
+    runtime: &Runtime,
+) -> Pipeline {
+    let images = SquashedImages {
+        set: set.clone(),
+        indices: indices.to_vec(),
+        image: Transform::squash(side),
+        labels: Transform::squash(label_side),
+    };
+    pipeline::start(images, 0..indices.len(), options(batch_size, runtime))
+}
+
+/// All images as the test pipeline resizes them, with labels of the image's own size.
+pub fn testing(set: &PairSet, recipe: &Recipe, batch_size: usize, runtime: &Runtime) -> Pipeline {
+    let images = TestImages {
+        set: set.clone(),
+        inference: recipe.inference,
+        squash: Transform::squash(recipe.crop() as usize),
+        scale: recipe.test_scale.into(),
+    };
+    pipeline::start(images, 0..set.len(), options(batch_size, runtime))
+}
+
+/// The label maps of a batch.
+pub fn label_maps(annotations: &[Annotation]) -> Result<Vec<&LabelMap>> {
+    annotations
+        .iter()
+        .map(|annotation| match annotation {
+            Annotation::Mask(map) => Ok(map),
+            other => Err(Error::model(format!(
+                "a batch for segmentation carries {other:?} instead of a mask"
+            ))),
+        })
+        .collect()
+}
+
+/// Label maps of one size as uint8 [b,H,W], on the CPU.
+pub fn label_tensor(annotations: &[Annotation]) -> Result<Tensor> {
+    let maps = label_maps(annotations)?;
+    let (height, width) = maps.first().map_or((0, 0), |map| (map.height, map.width));
+    let labels: Vec<u8> = maps.iter().flat_map(|map| &map.labels).copied().collect();
+    let shape = [maps.len() as i64, height as i64, width as i64];
+    Ok(Tensor::f_from_slice(&labels)?.f_view(shape)?)
+}
+
+/// An error about image `index`, from a sentence without its name.
+fn about(set: &PairSet, index: usize) -> impl Fn(String) -> Unusable {
+    let path = set.image_path(index);
+    move |reason| Error::file(&path, reason).into()
+}
+
 struct TrainImages {
     set: PairSet,
-    pipeline: TrainPipeline,
-    /// Image of each sample.
-    order: Vec<u32>,
-    /// Number of the first sample within the run.
-    first: u64,
+    augment: TrainPipeline,
+    order: ShuffledPasses,
     seed: u64,
 }
 
-impl TrainImages {
-    fn sample(&self, item: usize) -> Result<LabelledImage> {
-        let (image, labels) = self.set.pair(self.order[item] as usize)?;
-        let sample = LabelledImage { image, labels };
-        let mut rng = Rng::new(&[self.seed, AUGMENTATION, self.first + item as u64]);
-        Ok(self.pipeline.apply(&sample, &mut rng))
+impl Prepare for TrainImages {
+    fn describe(&self) -> String {
+        self.set.describe()
+    }
+
+    fn index(&self, position: usize) -> usize {
+        self.order.image(position)
+    }
+
+    fn key(&self, index: usize) -> String {
+        self.set.key(index).to_string()
+    }
+
+    fn prepare(&self, position: usize, index: usize) -> Result<Prepared, Unusable> {
+        let (image, labels) = self.set.pair(index)?;
+        let mut rng = Rng::new(&[self.seed, AUGMENTATION, position as u64]);
+        let (augmented, placement) = self
+            .augment
+            .apply(&LabelledImage { image, labels }, &mut rng)
+            .map_err(about(&self.set, index))?;
+        Ok(Prepared {
+            image: augmented.image,
+            annotation: Annotation::Mask(augmented.labels),
+            placement,
+        })
     }
 }
 
-/// Pixels as [`pixels::stage`] gives them and labels uint8 [B,side,side], on the CPU.
-type Staged = (Tensor, Tensor);
-
-/// Iterator over the batches of the iterations that are left.
-pub struct TrainBatches {
-    // `None` while being dropped, so that the collator's send fails.
-    staged: Option<Receiver<Result<Staged>>>,
-    collator: Option<JoinHandle<()>>,
-    device: Device,
+struct SquashedImages {
+    set: PairSet,
+    indices: Vec<usize>,
+    image: Transform,
+    labels: Transform,
 }
 
-impl TrainBatches {
-    /// Batches from iteration `first` on, of images padded to `side`.
-    pub fn start(
-        set: &PairSet,
-        recipe: &Recipe,
-        seed: u64,
-        first: u64,
-        side: i64,
-        runtime: &Runtime,
-    ) -> Self {
-        let (crop, side, batch) = (recipe.crop() as usize, side as usize, recipe.batch_size);
-        let images = TrainImages {
-            set: set.clone(),
-            pipeline: TrainPipeline {
-                scale: recipe.scale.into(),
-                ratio: recipe.ratio.into(),
-                crop: (crop, crop),
-                cat_max_ratio: recipe.cat_max_ratio,
-                photometric: recipe.photometric,
-                pad: (side, side),
-            },
-            order: order(set.len(), batch, first, recipe.iterations, seed),
-            first: first * batch as u64,
-            seed,
+impl Prepare for SquashedImages {
+    fn describe(&self) -> String {
+        self.set.describe()
+    }
+
+    fn index(&self, position: usize) -> usize {
+        self.indices[position]
+    }
+
+    fn key(&self, index: usize) -> String {
+        self.set.key(index).to_string()
+    }
+
+    fn prepare(&self, _position: usize, index: usize) -> Result<Prepared, Unusable> {
+        let (image, labels) = self.set.pair(index)?;
+        let failed = about(&self.set, index);
+        let placement = self.image.placement(image.height, image.width);
+        Ok(Prepared {
+            placement: placement.map_err(&failed)?,
+            image: self.image.apply(&image).map_err(&failed)?,
+            annotation: Annotation::Mask(self.labels.apply_labels(&labels).map_err(&failed)?),
+        })
+    }
+}
+
+struct TestImages {
+    set: PairSet,
+    inference: Option<Inference>,
+    squash: Transform,
+    /// Long and short edge.
+    scale: (usize, usize),
+}
+
+impl Prepare for TestImages {
+    fn describe(&self) -> String {
+        self.set.describe()
+    }
+
+    fn index(&self, position: usize) -> usize {
+        position
+    }
+
+    fn key(&self, index: usize) -> String {
+        self.set.key(index).to_string()
+    }
+
+    fn prepare(&self, _position: usize, index: usize) -> Result<Prepared, Unusable> {
+        let (image, labels) = self.set.pair(index)?;
+        let original = (image.height, image.width);
+        let resized = match self.inference {
+            Some(Inference::Whole | Inference::Slide) => resize::test_time(&image, self.scale),
+            _ => self.squash.apply(&image),
         };
-        let device = runtime.device;
-        let count = images.order.len();
-        let samples = ordered(count, runtime.workers, 2 * batch, move |i| images.sample(i));
-        let described = set.describe();
-        let (sender, staged) = bounded(1);
-        let collator = std::thread::spawn(move || {
-            let mut samples = samples;
-            for _ in 0..count / batch {
-                let next = collate(&mut samples, batch, device, &described);
-                let failed = next.is_err();
-                if sender.send(next).is_err() || failed {
-                    return;
-                }
-            }
-        });
-        TrainBatches {
-            staged: Some(staged),
-            collator: Some(collator),
-            device,
-        }
-    }
-
-    /// Pixels [B,3,side,side] in [0,1] and labels uint8 [B,side,side], on the device.
-    fn place(&self, (pixels, labels): Staged) -> Result<(Tensor, Tensor)> {
-        Ok((
-            pixels::place(pixels, self.device)?,
-            upload(labels, self.device)?,
-        ))
-    }
-}
-
-impl Iterator for TrainBatches {
-    type Item = Result<(Tensor, Tensor)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let staged = self.staged.as_ref()?.recv().ok()?;
-        Some(staged.and_then(|staged| self.place(staged)))
-    }
-}
-
-impl Drop for TrainBatches {
-    fn drop(&mut self) {
-        self.staged = None;
-        if let Some(collator) = self.collator.take() {
-            // Its panics were already seen as a closed channel.
-            let _ = collator.join();
-        }
-    }
-}
-
-fn collate(
-    samples: &mut Ordered<Result<LabelledImage>>,
-    batch: usize,
-    device: Device,
-    described: &str,
-) -> Result<Staged> {
-    let mut labels = Vec::new();
-    let mut images: Vec<RgbImage> = Vec::with_capacity(batch);
-    for sample in samples.take(batch) {
-        let sample = sample?;
-        labels.extend(sample.labels.labels);
-        images.push(sample.image);
-    }
-    let (Some(image), true) = (images.first(), images.len() == batch) else {
-        return Err(Error::file(described, "a loader thread ended unexpectedly"));
-    };
-    let shape = [batch as i64, image.height as i64, image.width as i64];
-    let labels = Tensor::f_from_slice(&labels)?.f_view(shape)?;
-    Ok((pixels::stage(&images, device)?, labels))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_pass_shuffles_all_images_and_a_resumed_run_goes_on() {
-        let whole = order(5, 2, 0, 10, 3);
-        assert_eq!(whole.len(), 20);
-        for pass in whole.chunks(5) {
-            let mut sorted = pass.to_vec();
-            sorted.sort_unstable();
-            assert_eq!(sorted, [0, 1, 2, 3, 4]);
-        }
-        assert_ne!(whole[..5], whole[5..10]);
-        assert_eq!(order(5, 2, 4, 10, 3), whole[8..]);
-        assert_ne!(order(5, 2, 0, 10, 4), whole);
+        let image = resized.map_err(about(&self.set, index))?;
+        Ok(Prepared {
+            placement: Placement::resized(original, (image.height, image.width)),
+            image,
+            annotation: Annotation::Mask(labels),
+        })
     }
 }

@@ -1,17 +1,13 @@
 //! Training on features computed once: images squashed to one size, no augmentation.
 
+use super::batches;
 use super::course::{Course, Run};
 use super::features::SpatialFeatures;
 use super::recipe::Recipe;
 use crate::data::Source;
-use crate::data::image::RgbImage;
-use crate::data::ordered::ordered;
-use crate::data::pixels;
-use crate::data::resize::{Filter, resize};
-use crate::data::segmentation::{LabelMap, PairSet};
-use crate::data::transform::Transform;
+use crate::data::segmentation::PairSet;
 use crate::runtime::device::upload;
-use crate::runtime::{Runtime, interrupt, progress};
+use crate::runtime::{Runtime, progress};
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
 
@@ -39,31 +35,6 @@ pub fn spread(n: usize, limit: usize) -> Vec<usize> {
     }
 }
 
-/// Pillow's nearest neighbour on labels.
-pub fn resize_labels(map: &LabelMap, width: usize, height: usize) -> Vec<u8> {
-    let image = RgbImage {
-        width: map.width,
-        height: map.height,
-        data: map.labels.iter().flat_map(|&l| [l, l, l]).collect(),
-    };
-    let resized = resize(&image, width, height, Filter::Nearest);
-    resized.data.iter().step_by(3).copied().collect()
-}
-
-/// An image squashed to `side`, and its labels at `label_size`.
-fn prepare(
-    train: &PairSet,
-    index: usize,
-    side: usize,
-    label_size: usize,
-) -> Result<(RgbImage, Vec<u8>)> {
-    let (image, labels) = train.pair(index)?;
-    let image = Transform::squash(side)
-        .apply(&image)
-        .map_err(|reason| Error::file(train.image_path(index), reason))?;
-    Ok((image, resize_labels(&labels, label_size, label_size)))
-}
-
 /// Computes the features of the train split, all at once in memory.
 pub fn extract(
     features: &SpatialFeatures,
@@ -74,30 +45,15 @@ pub fn extract(
 ) -> Result<Cached> {
     let indices = spread(train.len(), recipe.train_limit);
     let (side, size) = (recipe.crop() as usize, recipe.label_size as usize);
-    let (set, chosen) = (train.clone(), indices.clone());
-    let mut samples = ordered(indices.len(), runtime.workers, 2 * BATCH, move |i| {
-        prepare(&set, chosen[i], side, size)
-    });
+    let batches = batches::squashed(train, &indices, (side, size), BATCH, runtime);
     let bar = progress::bar(show, "features", "images", indices.len() as u64, 0);
     let mut store: Option<Tensor> = None;
-    let mut labels = Vec::with_capacity(indices.len() * size * size);
+    let mut labels = Vec::with_capacity(indices.len().div_ceil(BATCH));
     let mut row = 0;
-    for group in indices.chunks(BATCH) {
-        interrupt::check()?;
-        let mut images = Vec::with_capacity(group.len());
-        for sample in samples.by_ref().take(group.len()) {
-            let (image, of_image) = sample?;
-            images.push(image);
-            labels.extend(of_image);
-        }
-        if images.len() < group.len() {
-            return Err(Error::file(
-                train.describe(),
-                "a loader thread ended unexpectedly",
-            ));
-        }
-        let pixels = pixels::place(pixels::stage(&images, runtime.device)?, runtime.device)?;
-        let map = features.map(&pixels)?;
+    for batch in batches {
+        let batch = batch?;
+        labels.push(batches::label_tensor(&batch.annotations)?);
+        let map = features.map(&batch.pixels)?;
         let (n, channels, rows, columns) = map.size4()?;
         let store = match &store {
             Some(store) => store,
@@ -119,12 +75,9 @@ pub fn extract(
         bar.inc(n as u64);
     }
     bar.finish_and_clear();
-    let shape = [indices.len() as i64, size as i64, size as i64];
     Ok(Cached {
         features: store.ok_or_else(|| Error::model("the train split is empty"))?,
-        labels: Tensor::f_from_slice(&labels)?
-            .f_view(shape)?
-            .f_to_device(runtime.device)?,
+        labels: Tensor::f_cat(&labels, 0)?.f_to_device(runtime.device)?,
         indices,
     })
 }
@@ -162,16 +115,20 @@ impl Cached {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::annotation::LabelMap;
+    use crate::data::transform::Transform;
 
     #[test]
     fn labels_shrink_as_pillows_nearest() {
         // Pillow takes the pixel under (x + 0.5) * 5 / 2: columns 1 and 3.
         let map = LabelMap {
             width: 5,
-            height: 1,
-            labels: vec![0, 1, 2, 3, 4],
+            height: 2,
+            labels: vec![0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
         };
-        assert_eq!(resize_labels(&map, 2, 1), [1, 3]);
+        let shrunk = Transform::squash(2).apply_labels(&map).unwrap();
+        assert_eq!((shrunk.width, shrunk.height), (2, 2));
+        assert_eq!(shrunk.labels, [1, 3, 6, 8]);
         assert_eq!(spread(10, 4), [0, 2, 5, 7]);
         assert_eq!(spread(3, 0), [0, 1, 2]);
     }

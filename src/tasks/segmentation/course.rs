@@ -75,7 +75,12 @@ impl<'a> Course<'a> {
 
     /// Saves the state and fails if the user wants to stop.
     pub fn check_interrupt(&mut self) -> Result<()> {
-        interrupt::check().or_else(|stop| self.save().and(Err(stop)))
+        interrupt::check().or_else(|stop| self.stop(stop))
+    }
+
+    /// Saves the state and fails with `error`: what was trained before it is kept.
+    pub fn stop<T>(&mut self, error: Error) -> Result<T> {
+        self.save().and(Err(error))
     }
 
     /// One iteration: `features` [B,C,h,w] fp32, `labels` uint8 [B,H,W].
@@ -144,7 +149,7 @@ impl<'a> Course<'a> {
         self.bar.set_message(format!("seed {seed}, validation"));
         let miou = match self.run.validation.miou(&self.probe.head) {
             Ok(miou) => miou,
-            Err(stop) => return self.save().and(Err(stop)),
+            Err(stop) => return self.stop(stop),
         };
         self.validation_s += started.elapsed().as_secs_f64();
         tracing::info!("seed {seed}, iteration {iteration}: mIoU {miou:.2}");

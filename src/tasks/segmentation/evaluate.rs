@@ -1,19 +1,16 @@
 //! The val split through the network and the heads, into confusion matrices.
 
+use super::batches;
 use super::features::SpatialFeatures;
 use super::infer;
 use super::output::Predictions;
 use super::recipe::{Inference, Recipe};
-use crate::data::image::RgbImage;
-use crate::data::ordered::ordered;
-use crate::data::pixels;
-use crate::data::segmentation::{LabelMap, PairSet};
-use crate::data::transform::Transform;
-use crate::data::{Source, augment};
+use crate::Result;
+use crate::data::Source;
+use crate::data::segmentation::PairSet;
 use crate::heads::LinearSegHead;
 use crate::metrics::segmentation::{Confusion, ImageAreas};
-use crate::runtime::{Runtime, interrupt, progress};
-use crate::{Error, Result};
+use crate::runtime::{Runtime, progress};
 use std::time::Instant;
 use tch::Tensor;
 
@@ -50,51 +47,29 @@ pub fn evaluate(
         Some(Inference::Squash) => BATCH,
         _ => 1,
     };
-    let test = TestImages {
-        set: val.clone(),
-        recipe: recipe.clone(),
-    };
-    let mut samples = ordered(
-        val.len(),
-        runtime.workers,
-        2 * batch.max(runtime.workers),
-        move |i| test.sample(i),
-    );
+    let batches = batches::testing(val, recipe, batch, runtime);
     let bar = progress::bar(show, "evaluation", "images", val.len() as u64, 0);
-    let mut done = 0;
-    while done < val.len() {
-        interrupt::check()?;
-        let mut group = Vec::with_capacity(batch);
-        for sample in samples.by_ref().take(batch) {
-            group.push(sample?);
-        }
-        if group.is_empty() {
-            return Err(Error::file(
-                val.describe(),
-                "a loader thread ended unexpectedly",
-            ));
-        }
-        let images: Vec<RgbImage> = group.iter().map(|s| s.pixels.clone()).collect();
-        let input = pixels::place(pixels::stage(&images, runtime.device)?, runtime.device)?;
-        let sizes: Vec<(i64, i64)> = group
+    for batch in batches {
+        let batch = batch?;
+        let maps = batches::label_maps(&batch.annotations)?;
+        let sizes: Vec<(i64, i64)> = maps
             .iter()
-            .map(|s| (s.labels.height as i64, s.labels.width as i64))
+            .map(|map| (map.height as i64, map.width as i64))
             .collect();
-        let predicted = infer::predict(features, heads, recipe, &input, &sizes)?;
-        for (i, (sample, of_heads)) in group.iter().zip(&predicted).enumerate() {
+        let predicted = infer::predict(features, heads, recipe, &batch.pixels, &sizes)?;
+        for ((index, map), of_heads) in batch.indices.iter().zip(&maps).zip(&predicted) {
             for (result, prediction) in results.iter_mut().zip(of_heads) {
                 let prediction = bytes(prediction)?;
                 let mut one = Confusion::new(classes);
-                one.add(&sample.labels.labels, &prediction);
+                one.add(&map.labels, &prediction);
                 result.images.push(ImageAreas::of(&one));
                 result.confusion.merge(&one);
             }
             if let (Some(predictions), Some(first)) = (predictions, of_heads.first()) {
-                predictions.save(val, done + i, &sample.labels, &bytes(first)?)?;
+                predictions.save(val, *index, map, &bytes(first)?)?;
             }
         }
-        done += group.len();
-        bar.inc(group.len() as u64);
+        bar.inc(maps.len() as u64);
     }
     bar.finish_and_clear();
     Ok((results, started.elapsed().as_secs_f64()))
@@ -106,33 +81,4 @@ fn bytes(prediction: &Tensor) -> Result<Vec<u8>> {
         .f_contiguous()?
         .f_copy_data_u8(&mut bytes, prediction.numel())?;
     Ok(bytes)
-}
-
-struct TestSample {
-    pixels: RgbImage,
-    labels: LabelMap,
-}
-
-/// The test pipeline, run by worker threads.
-struct TestImages {
-    set: PairSet,
-    recipe: Recipe,
-}
-
-impl TestImages {
-    fn sample(&self, index: usize) -> Result<TestSample> {
-        let (image, labels) = self.set.pair(index)?;
-        let pixels = match self.recipe.inference {
-            Some(Inference::Whole | Inference::Slide) => {
-                augment::resize::test_time(&image, self.recipe.test_scale.into())
-            }
-            _ => {
-                let squash = Transform::squash(self.recipe.crop() as usize);
-                squash
-                    .apply(&image)
-                    .map_err(|reason| Error::file(self.set.image_path(index), reason))?
-            }
-        };
-        Ok(TestSample { pixels, labels })
-    }
 }

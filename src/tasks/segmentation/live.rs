@@ -1,10 +1,10 @@
 //! Training on fresh crops: every iteration draws, augments and runs new images, as mmseg does.
 
-use super::batches::TrainBatches;
+use super::batches;
 use super::course::{Course, Run};
 use super::features::SpatialFeatures;
-use crate::data::Source;
 use crate::data::segmentation::PairSet;
+use crate::runtime::device::upload;
 use crate::{Error, Result};
 use std::time::Instant;
 
@@ -27,20 +27,22 @@ pub fn train<'a>(
     let channels = features.channels(side, run.runtime.device)?;
     let mut course = Course::begin(run, channels)?;
     let (seed, first) = (run.seed, course.iteration());
-    let mut batches = TrainBatches::start(set, run.recipe, seed, first, side, run.runtime);
+    let mut batches = batches::training(set, run.recipe, seed, first, side, run.runtime);
     let mut spent = Spent::default();
     while !course.is_done() {
         course.check_interrupt()?;
         let started = Instant::now();
-        let batch = batches.next().unwrap_or_else(|| {
-            Err(Error::file(
-                set.describe(),
-                "a loader thread ended unexpectedly",
-            ))
-        });
-        let (pixels, labels) = batch?;
+        let batch = match batches.next() {
+            Some(Ok(batch)) => batch,
+            Some(Err(stop)) => return course.stop(stop),
+            None => return course.stop(Error::model("the train images ended too early")),
+        };
+        let labels = upload(
+            batches::label_tensor(&batch.annotations)?,
+            run.runtime.device,
+        )?;
         let loaded = Instant::now();
-        let map = features.map(&pixels)?;
+        let map = features.map(&batch.pixels)?;
         spent.data += (loaded - started).as_secs_f64();
         spent.forward += loaded.elapsed().as_secs_f64();
         course.step(&map, &labels)?;

@@ -9,6 +9,7 @@ mod features;
 mod font;
 mod infer;
 mod live;
+mod order;
 mod output;
 mod probe;
 mod quick;
@@ -21,10 +22,10 @@ pub use recipe::{Preset, Recipe};
 
 use crate::data::Source;
 use crate::data::fingerprint::fingerprint;
-use crate::data::segmentation::{PairSet, Segmentation, check};
+use crate::data::segmentation::{MaskClass, PairSet, Segmentation, check};
 use crate::heads::LinearSegHead;
-use crate::metrics::bootstrap;
 use crate::metrics::segmentation::{AACC, Confusion, MACC, MIOU, miou_of};
+use crate::metrics::{Benchmark, benchmark, bootstrap};
 use crate::models::Resolved;
 use crate::report::{DataPart, Metric, ModelPart, Record, RecordBuilder, write_record};
 use crate::runtime::Runtime;
@@ -74,10 +75,12 @@ pub fn run(
     let part = ModelPart::of(model)?;
     let resolution = (recipe.crop(), recipe.crop());
     let mut record = RecordBuilder::new("segmentation", part.clone(), runtime, resolution)
-        .adaptor(options.adaptor.as_deref());
+        .adaptor(options.adaptor.as_deref())
+        .benchmark(benchmark(data));
     for (name, value) in recipe.describe() {
         record = record.option(&name, value);
     }
+    record = record.option("recipe_changes", recipe.changes(model)?);
     let features = SpatialFeatures {
         model,
         adaptor: options.adaptor.as_deref(),
@@ -85,7 +88,9 @@ pub fn run(
     let val = data.need_val()?;
     let mut warnings = data.warnings.clone();
     if recipe.preset == Preset::Quick && options.head.is_none() {
-        warnings.extend(quick::distance());
+        warnings.push(quick::distance().unwrap_or_else(|error| {
+            format!("preset quick knows no augmentation; how far it was from repo-head is not at hand: {error}")
+        }));
     }
     if !options.skip_check {
         let started = Instant::now();
@@ -165,6 +170,19 @@ pub fn run(
             None => trained,
         },
     })
+}
+
+/// The benchmark whose val split the data has.
+fn benchmark(data: &Segmentation) -> Option<&'static Benchmark> {
+    let val = data.val.as_ref()?;
+    let classes = &data.rule.classes;
+    let name = |class: Option<&MaskClass>| vec![class.map_or(String::new(), |c| c.name.clone())];
+    benchmark::recognise(
+        val.len() as u64,
+        classes.len(),
+        [&name(classes.first()), &name(classes.last())],
+        || (0..val.len()).map(|i| val.size(i)).sum(),
+    )
 }
 
 /// Means over the heads; mIoU with the bootstrap interval over images, and its value per head.

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 const FIELD: u32 = 9;
 const LINE: u32 = 12;
 /// Width of a legend column.
-const COLUMN: u32 = 160;
+const COLUMN: u32 = 208;
 /// Share of the class colour over the image.
 const OPACITY: f32 = 0.6;
 

@@ -1,39 +1,66 @@
-//! How far preset `quick` is from `repo-head` where both were measured: the records that
-//! `scripts/quick-distance.sh` made are part of the binary.
+//! How far preset `quick` is from `repo-head` where both were measured
+//! (`assets/measured/quick-distance.json`, which `scripts/quick-distance.sh` makes).
 
-use crate::report::Record;
+use crate::{Error, Result, assets};
+use serde::Deserialize;
 
-const QUICK: &str =
-    include_str!("../../../results/quick-distance/quick/segmentation__mini-dino.json");
-const REPO_HEAD: &str = include_str!(
-    "../../../results/quick-distance/repo-head/segmentation__mini-dino__inferenceslide_9c4bd7f7.json"
-);
+const MEASURED: &str = "measured/quick-distance.json";
 
-/// A sentence with both figures, for whoever uses `quick`; `None` if the records say nothing.
-pub fn distance() -> Option<String> {
-    let record = |text| serde_json::from_str::<Record>(text).ok();
-    let (quick, repo) = (record(QUICK)?, record(REPO_HEAD)?);
-    let miou = |record: &Record| record.metrics.get("miou").map(|metric| metric.value);
-    let (of_quick, of_repo) = (miou(&quick)?, miou(&repo)?);
-    let data = &quick.data.first()?.name;
-    Some(format!(
-        "preset quick knows no augmentation: on {data} with {} it gave mIoU {of_quick:.2}, repo-head scaled down to {} iterations of {} px gave {of_repo:.2}: {:+.2} (results/quick-distance, made by scripts/quick-distance.sh)",
-        quick.model.name,
-        repo.options.get("iterations")?,
-        repo.options.get("resolution")?,
-        of_quick - of_repo,
+/// mIoU of both presets on the same model and data.
+#[derive(Deserialize)]
+struct Measured {
+    data: String,
+    model: String,
+    quick_miou: f64,
+    repo_head_miou: f64,
+    repo_head_iterations: u64,
+    /// Side of the crop, in pixels.
+    repo_head_resolution: i64,
+    /// Where the records are, and what made them.
+    records: String,
+    script: String,
+}
+
+/// A sentence with both figures, for whoever uses `quick`.
+pub fn distance() -> Result<String> {
+    let measured = measured()?;
+    Ok(format!(
+        "preset quick knows no augmentation: on {} with {} it gave mIoU {:.2}, repo-head scaled down to {} iterations of {} px gave {:.2}: {:+.2} ({}, made by {})",
+        measured.data,
+        measured.model,
+        measured.quick_miou,
+        measured.repo_head_iterations,
+        measured.repo_head_resolution,
+        measured.repo_head_miou,
+        measured.quick_miou - measured.repo_head_miou,
+        measured.records,
+        measured.script,
     ))
+}
+
+fn measured() -> Result<Measured> {
+    let path = assets::path(MEASURED)?;
+    let text = std::fs::read(&path).map_err(|e| Error::file(&path, e))?;
+    serde_json::from_slice(&text).map_err(|e| Error::file(&path, e))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Record;
     use serde_json::Value;
+    use std::path::Path;
 
     #[test]
     fn the_records_differ_in_the_preset_alone() {
-        let parse = |text: &str| -> Record { serde_json::from_str(text).unwrap() };
-        let (quick, repo) = (parse(QUICK), parse(REPO_HEAD));
+        let measured = measured().unwrap();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(&measured.records);
+        let read = |preset: &str| -> Record {
+            let mut records = Record::read_folder(&folder.join(preset)).unwrap();
+            assert_eq!(records.len(), 1);
+            records.remove(0)
+        };
+        let (quick, repo) = (read("quick"), read("repo-head"));
         assert_eq!(quick.options["preset"], "quick");
         assert_eq!(repo.options["preset"], "repo-head");
         assert_eq!(quick.options["iterations"], repo.options["iterations"]);
@@ -44,8 +71,18 @@ mod tests {
             parts.map(|part| part.fingerprint.clone().into()).collect()
         };
         assert_eq!(set(&quick), set(&repo));
-        let told = distance().unwrap();
-        let value = format!("{:.2}", quick.metrics["miou"].value);
-        assert!(told.contains(&value), "{told}");
+
+        // What is quoted is what they say.
+        assert_eq!(measured.model, quick.model.name);
+        assert_eq!(measured.data, quick.data[0].name);
+        assert_eq!(repo.options["iterations"], measured.repo_head_iterations);
+        assert_eq!(repo.options["resolution"], measured.repo_head_resolution);
+        assert_eq!(measured.quick_miou, quick.metrics["miou"].value);
+        assert_eq!(measured.repo_head_miou, repo.metrics["miou"].value);
+        let sentence = distance().unwrap();
+        for record in [&quick, &repo] {
+            let value = format!("{:.2}", record.metrics["miou"].value);
+            assert!(sentence.contains(&value), "{sentence}");
+        }
     }
 }

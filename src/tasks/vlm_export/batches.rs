@@ -6,7 +6,7 @@ use super::shard::Picture;
 use crate::data::Source;
 use crate::data::decode::{Limits, decode};
 use crate::data::image::RgbImage;
-use crate::data::ordered::{Ordered, ordered};
+use crate::data::pipeline::{Ordered, ordered};
 use crate::data::pixels;
 use crate::hash;
 use crate::{Error, Result};
@@ -48,7 +48,7 @@ pub fn start(
     views: usize,
     workers: usize,
     device: Device,
-) -> Ordered<Result<Batch>> {
+) -> Result<Ordered<Result<Batch>>> {
     let batches: Vec<BatchPlan> = (shards.iter())
         .flat_map(|&shard| {
             let members = plan.batches(shard, views).into_iter();
@@ -63,9 +63,10 @@ pub fn start(
         device,
     };
     let count = worker.batches.len();
-    ordered(count, workers, workers + 2, move |batch| {
+    ordered(0..count, workers, workers + 2, move |batch| {
         worker.prepare(batch)
     })
+    .map_err(no_thread)
 }
 
 impl Worker {
@@ -115,6 +116,13 @@ impl Worker {
         };
         Ok((picture, views))
     }
+}
+
+/// The system gives no thread.
+pub fn no_thread(error: std::io::Error) -> Error {
+    Error::model(format!(
+        "the system gives no thread to read pictures with ({error}); use fewer --workers"
+    ))
 }
 
 /// The sentence behind the file's name, which the caller puts there.

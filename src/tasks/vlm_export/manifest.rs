@@ -19,7 +19,7 @@ use std::path::Path;
 const SCHEMA_VERSION: u32 = 1;
 
 /// Everything that decides what an export holds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Export {
     pub schema_version: u32,
     /// Version and revision of radio-eval, version of libtorch.
@@ -56,7 +56,7 @@ pub struct ShardPart {
     pub tokens: i64,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Manifest {
     #[serde(flatten)]
     pub export: Export,

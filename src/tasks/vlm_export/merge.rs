@@ -16,7 +16,7 @@ pub fn merge(out: &Path, parts: &[PathBuf]) -> Result<Manifest> {
     let identity = export.identity()?;
     for part in parts {
         let other = Export::read(part)?;
-        if other != export {
+        if other.identity()? != identity {
             return Err(Error::file(
                 part,
                 format!(

@@ -55,7 +55,10 @@ pub struct Options {
     pub restart: bool,
     /// State what would be done, and do nothing.
     pub dry_run: bool,
+    /// Show a progress bar.
     pub show: bool,
+    /// Say on stderr what is about to be done.
+    pub state: bool,
 }
 
 /// What is about to be done, stated before it is.
@@ -101,14 +104,15 @@ pub fn run(
         forget(&options.out)?;
     }
     let estimate = prepared.estimate(options, &identity)?;
-    tell(&estimate, options);
+    if options.state && !options.dry_run {
+        state(&estimate, options);
+    }
     if options.dry_run {
         return Ok(Outcome::Stated(estimate));
     }
     std::fs::create_dir_all(&options.out).map_err(|e| Error::file(&options.out, e))?;
-    if let Some(free) = disk::free_bytes(&options.out)
-        && estimate.mine_bytes > free
-    {
+    let free = disk::free_bytes(&options.out)?;
+    if estimate.mine_bytes > free {
         return Err(Error::file(
             &options.out,
             format!(
@@ -311,13 +315,14 @@ impl<'a> Prepared<'a> {
             options.batch_size,
             runtime.workers,
             runtime.device,
-        );
+        )?;
         let mut writer = Writer::new(&options.out, identity);
         let mut filling: Option<(usize, Filling)> = None;
         let mut done = 0;
         for batch in batches {
             interrupt::check()?;
-            let batch = batch?;
+            let batch = batch
+                .map_err(|panic| Error::model(format!("a loader thread failed: {}", panic.0)))??;
             let shard = match filling.take() {
                 Some((shard, full)) if shard != batch.shard => {
                     writer.write(full)?;
@@ -401,19 +406,22 @@ fn refused(pictures: &Pictures, key: &str, reason: &str, allowed: usize) -> Erro
     Error::file(pictures.path.join(key), format!("{reason}; {more}"))
 }
 
-fn tell(estimate: &Estimate, options: &Options) {
-    let minutes = estimate.seconds / 60.0;
-    tracing::info!(
-        "{} pictures, {} tokens, {} MiB in {} shards ({} are there); part {}/{}: {} shards, {} MiB, about {minutes:.0} min",
+fn state(estimate: &Estimate, options: &Options) {
+    let Rank { rank, world } = options.rank;
+    let part = match world {
+        1 => String::new(),
+        _ => format!("part {rank}/{world}: "),
+    };
+    eprintln!(
+        "{} pictures, {} tokens, {} MiB in {} shards, {} of them finished; {part}{} shards of {} MiB to make, about {}",
         estimate.pictures,
         estimate.tokens,
         estimate.bytes >> 20,
         estimate.shards,
         estimate.finished,
-        options.rank.rank,
-        options.rank.world,
         estimate.mine,
         estimate.mine_bytes >> 20,
+        indicatif::HumanDuration(Duration::from_secs_f64(estimate.seconds)),
     );
 }
 

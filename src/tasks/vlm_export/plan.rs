@@ -2,10 +2,11 @@
 //! batches. Every rank, and every run that goes on after a stop, makes the same plan, so that a
 //! shard's bytes do not depend on who writes it and when.
 
+use super::batches::no_thread;
 use super::framing::{Framing, ViewSize, Views};
 use crate::data::Source;
 use crate::data::decode::image_size;
-use crate::data::ordered::ordered;
+use crate::data::pipeline::ordered;
 use crate::hash;
 use crate::runtime::interrupt;
 use crate::{Error, Result};
@@ -101,13 +102,20 @@ pub fn items(
         return Ok((items, unreadable));
     }
     let shared = source.clone();
-    let sizes = ordered(source.len(), workers, 64 * workers, move |picture| {
+    let sizes = ordered(0..source.len(), workers, 64 * workers, move |picture| {
         let bytes = shared.read(picture).map_err(|e| e.to_string())?;
         let size = image_size(&bytes).filter(|&(w, h)| w > 0 && h > 0);
         size.ok_or_else(|| "its header is not that of a readable picture".to_string())
-    });
+    })
+    .map_err(no_thread)?;
     for (picture, size) in sizes.enumerate() {
         interrupt::check()?;
+        let size = size.map_err(|panic| {
+            Error::file(
+                source.key(picture),
+                format!("its header could not be read: {}", panic.0),
+            )
+        })?;
         match size {
             Ok((width, height)) => push(picture, (height as u32, width as u32))?,
             Err(reason) => unreadable.push(Unreadable {
@@ -116,11 +124,6 @@ pub fn items(
                 reason,
             }),
         }
-    }
-    if items.len() + unreadable.len() != source.len() {
-        return Err(Error::model(
-            "a thread that reads headers ended unexpectedly",
-        ));
     }
     Ok((items, unreadable))
 }
@@ -206,13 +209,37 @@ mod tests {
         }
     }
 
+    /// Pictures that are named alike and never read.
+    struct Named;
+
+    impl Source for Named {
+        fn describe(&self) -> String {
+            "named".into()
+        }
+
+        fn len(&self) -> usize {
+            6
+        }
+
+        fn key(&self, _index: usize) -> &str {
+            "picture"
+        }
+
+        fn read(&self, _index: usize) -> Result<Vec<u8>> {
+            Err(Error::model("there is nothing to read"))
+        }
+
+        fn size(&self, _index: usize) -> u64 {
+            1
+        }
+    }
+
     #[test]
     fn shards_and_batches() {
         let widths = [16, 32, 16, 16, 32, 16];
         let items: Vec<Item> = (0..6).map(|i| item(i, widths[i])).collect();
         let weight = Weight { token: 10, view: 1 };
-        let source = crate::data::labelled::LabelledSet::empty_for_tests(6);
-        let plan = Plan::new(&source, items, Vec::new(), weight, 55);
+        let plan = Plan::new(&Named, items, Vec::new(), weight, 55);
         assert_eq!(plan.shards, [0..4, 4..6]);
         assert_eq!(plan.batches(0, 2), [vec![0, 2], vec![1], vec![3]]);
         assert_eq!(plan.batches(1, 2), [vec![4], vec![5]]);

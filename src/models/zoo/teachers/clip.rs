@@ -1,7 +1,9 @@
 //! CLIP teachers (spec/teachers.md §2).
 
-use super::{TEACHER, published};
-use crate::models::zoo::{ZooEntry, speed};
+use super::TEACHER;
+use crate::metrics::benchmark::VOC_2012;
+use crate::models::zoo::ZooEntry;
+use crate::models::zoo::published::{TABLE_1, knn, paper_miou, speed, zero_shot};
 use serde_json::{Value, json};
 
 /// `pretrained` is open_clip's tag; it decides the activation (spec/teachers.md §0.1).
@@ -17,11 +19,12 @@ pub const CLIP: &[ZooEntry] = &[
         config: || clip(336, 24, 1024, 64, 768, (768, 12, 12), true),
         hints: || json!({"pretrained": "openai"}),
         published: &[
-            published("zero_shot_top1", 75.54),
-            published("knn_top1", 79.80),
-            published("miou", 36.51),
+            zero_shot(75.54, TABLE_1, "clip").at(336).shortest_side(),
+            knn(79.80, TABLE_1).at(336),
+            paper_miou(36.51, TABLE_1, 336),
+            paper_miou(67.04, TABLE_1, 336).on(&VOC_2012),
+            speed(414.0, TABLE_1, 336),
         ],
-        published_speed: speed(414.0, 336),
         ..TEACHER
     },
     ZooEntry {
@@ -34,11 +37,12 @@ pub const CLIP: &[ZooEntry] = &[
         config: || clip(224, 32, 1280, 80, 1024, (1024, 16, 24), false),
         hints: || json!({"pretrained": "laion2b_s32b_b79k"}),
         published: &[
-            published("zero_shot_top1", 77.19),
-            published("knn_top1", 81.10),
-            published("miou", 40.04),
+            zero_shot(77.19, TABLE_1, "clip").at(224).shortest_side(),
+            knn(81.10, TABLE_1).at(224),
+            paper_miou(40.04, TABLE_1, 224),
+            paper_miou(68.03, TABLE_1, 224).on(&VOC_2012),
+            speed(503.0, TABLE_1, 224),
         ],
-        published_speed: speed(503.0, 224),
         ..TEACHER
     },
     ZooEntry {
@@ -51,11 +55,12 @@ pub const CLIP: &[ZooEntry] = &[
         config: || clip(224, 32, 1280, 80, 1024, (1024, 16, 24), true),
         hints: || json!({"pretrained": "metaclip_fullcc"}),
         published: &[
-            published("zero_shot_top1", 80.51),
-            published("knn_top1", 82.12),
-            published("miou", 35.39),
+            zero_shot(80.51, TABLE_1, "clip").at(224).shortest_side(),
+            knn(82.12, TABLE_1).at(224),
+            paper_miou(35.39, TABLE_1, 224),
+            paper_miou(62.62, TABLE_1, 224).on(&VOC_2012),
+            speed(486.0, TABLE_1, 224),
         ],
-        published_speed: speed(486.0, 224),
         ..TEACHER
     },
     ZooEntry {
@@ -69,11 +74,12 @@ pub const CLIP: &[ZooEntry] = &[
         config: || clip(378, 32, 1280, 80, 1024, (1024, 16, 24), true),
         hints: || json!({"pretrained": "dfn5b"}),
         published: &[
-            published("zero_shot_top1", 83.90),
-            published("knn_top1", 85.27),
-            published("miou", 39.00),
+            zero_shot(83.90, TABLE_1, "clip").at(378).shortest_side(),
+            knn(85.27, TABLE_1).at(378),
+            paper_miou(39.00, TABLE_1, 378),
+            paper_miou(70.29, TABLE_1, 378).on(&VOC_2012),
+            speed(170.0, TABLE_1, 378),
         ],
-        published_speed: speed(170.0, 378),
         ..TEACHER
     },
 ];

@@ -1,7 +1,9 @@
 //! DINOv2 and DINOv3 (spec/teachers.md §4).
 
-use super::{TEACHER, published};
-use crate::models::zoo::{ZooEntry, speed};
+use super::TEACHER;
+use crate::metrics::benchmark::VOC_2012;
+use crate::models::zoo::ZooEntry;
+use crate::models::zoo::published::{C_RADIO_V4, TABLE_1, knn, miou, paper_miou, speed};
 use serde_json::{Value, json};
 
 pub const DINOV2: &[ZooEntry] = &[
@@ -67,8 +69,12 @@ pub const DINOV2: &[ZooEntry] = &[
         repo: "facebook/dinov2-with-registers-giant",
         parameters: Some(1_136_486_912),
         config: || dinov2(1536, 40, 24, true, 4),
-        published: &[published("knn_top1", 83.41), published("miou", 48.68)],
-        published_speed: speed(294.0, 224),
+        published: &[
+            knn(83.41, TABLE_1).at(224),
+            paper_miou(48.68, TABLE_1, 518),
+            paper_miou(82.78, TABLE_1, 518).on(&VOC_2012),
+            speed(294.0, TABLE_1, 224),
+        ],
         ..TEACHER
     },
 ];
@@ -128,6 +134,10 @@ pub const DINOV3: &[ZooEntry] = &[
         patch: 16,
         step: 16,
         config: || dinov3(1280, 32, 20, 5120, true),
+        published: &[
+            knn(85.77, C_RADIO_V4).of_unknown_shape(),
+            miou(54.8, C_RADIO_V4).at(512),
+        ],
         ..TEACHER
     },
     ZooEntry {
@@ -137,6 +147,13 @@ pub const DINOV3: &[ZooEntry] = &[
         patch: 16,
         step: 16,
         config: || dinov3(4096, 40, 32, 8192, true),
+        published: &[
+            knn(85.42, C_RADIO_V4).of_unknown_shape(),
+            miou(55.9, C_RADIO_V4).at(512),
+            miou(57.3, C_RADIO_V4).at(1024),
+            miou(57.8, C_RADIO_V4).at(1536),
+            miou(86.6, C_RADIO_V4).on(&VOC_2012),
+        ],
         ..TEACHER
     },
 ];

@@ -1,7 +1,9 @@
 //! InternViT-6B (spec/teachers.md §5).
 
-use super::{SHARDED, TEACHER, published};
-use crate::models::zoo::{ZooEntry, speed};
+use super::{SHARDED, TEACHER};
+use crate::metrics::benchmark::VOC_2012;
+use crate::models::zoo::ZooEntry;
+use crate::models::zoo::published::{TABLE_1, knn, paper_miou, speed};
 use serde_json::{Value, json};
 
 pub const INTERNVIT: &[ZooEntry] = &[
@@ -12,8 +14,12 @@ pub const INTERNVIT: &[ZooEntry] = &[
         file: SHARDED,
         parameters: Some(5_902_793_600),
         config: || internvit(224, 48),
-        published: &[published("knn_top1", 78.43), published("miou", 47.20)],
-        published_speed: speed(63.0, 224),
+        published: &[
+            knn(78.43, TABLE_1).at(224),
+            paper_miou(47.20, TABLE_1, 224),
+            paper_miou(76.85, TABLE_1, 224).on(&VOC_2012),
+            speed(63.0, TABLE_1, 224),
+        ],
         ..TEACHER
     },
     ZooEntry {
@@ -23,8 +29,12 @@ pub const INTERNVIT: &[ZooEntry] = &[
         preferred: (448, 448),
         parameters: Some(5_536_496_000),
         config: || internvit(448, 45),
-        published: &[published("knn_top1", 68.64), published("miou", 42.78)],
-        published_speed: speed(14.0, 448),
+        published: &[
+            knn(68.64, TABLE_1).at(448),
+            paper_miou(42.78, TABLE_1, 448),
+            paper_miou(74.43, TABLE_1, 448).on(&VOC_2012),
+            speed(14.0, TABLE_1, 448),
+        ],
         ..TEACHER
     },
 ];

@@ -16,18 +16,8 @@ pub use internvit::INTERNVIT;
 pub use sam::SAM;
 pub use siglip::SIGLIP;
 
-use super::{Published, ZooEntry};
+use super::ZooEntry;
 use serde_json::Value;
-
-const TABLE1: &str = "arXiv 2312.06709v5 Table 1";
-
-const fn published(metric: &'static str, value: f64) -> Published {
-    Published {
-        metric,
-        value,
-        source: TABLE1,
-    }
-}
 
 /// The index of weights in several files.
 const SHARDED: &str = "model.safetensors.index.json";
@@ -47,5 +37,4 @@ const TEACHER: ZooEntry = ZooEntry {
     config: || Value::Null,
     hints: || Value::Null,
     published: &[],
-    published_speed: None,
 };

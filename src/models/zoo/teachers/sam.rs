@@ -1,7 +1,9 @@
 //! Image encoders of Segment Anything (spec/coco.md §1).
 
-use super::{TEACHER, published};
-use crate::models::zoo::{ZooEntry, speed};
+use super::TEACHER;
+use crate::metrics::benchmark::VOC_2012;
+use crate::models::zoo::ZooEntry;
+use crate::models::zoo::published::{TABLE_1, knn, paper_miou, sam_iou, speed};
 use serde_json::{Value, json};
 
 pub const SAM: &[ZooEntry] = &[
@@ -37,11 +39,12 @@ pub const SAM: &[ZooEntry] = &[
         parameters: Some(637_026_048),
         config: || sam(1280, 32, 16, [7, 15, 23, 31]),
         published: &[
-            published("knn_top1", 22.12),
-            published("miou", 28.08),
-            published("sam_iou", 77.18),
+            knn(22.12, TABLE_1).at(1024),
+            paper_miou(28.08, TABLE_1, 1024),
+            paper_miou(34.34, TABLE_1, 1024).on(&VOC_2012),
+            sam_iou(77.18, TABLE_1),
+            speed(12.0, TABLE_1, 1024),
         ],
-        published_speed: speed(12.0, 1024),
         ..TEACHER
     },
 ];

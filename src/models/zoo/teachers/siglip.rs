@@ -1,7 +1,9 @@
 //! SigLIP and SigLIP2 (spec/teachers.md §3).
 
-use super::{SHARDED, TEACHER, published};
-use crate::models::zoo::{ZooEntry, speed};
+use super::{SHARDED, TEACHER};
+use crate::metrics::benchmark::VOC_2012;
+use crate::models::zoo::ZooEntry;
+use crate::models::zoo::published::{C_RADIO_V4, TABLE_1, knn, miou, paper_miou, speed, zero_shot};
 use serde_json::{Value, json};
 
 pub const SIGLIP: &[ZooEntry] = &[
@@ -17,11 +19,12 @@ pub const SIGLIP: &[ZooEntry] = &[
         config: siglip_so400m,
         hints: || json!({"adaptor": "siglip"}),
         published: &[
-            published("zero_shot_top1", 82.61),
-            published("knn_top1", 85.16),
-            published("miou", 40.53),
+            zero_shot(82.61, TABLE_1, "siglip").at(378).shortest_side(),
+            knn(85.16, TABLE_1).at(378),
+            paper_miou(40.53, TABLE_1, 378),
+            paper_miou(70.31, TABLE_1, 378).on(&VOC_2012),
+            speed(241.0, TABLE_1, 384),
         ],
-        published_speed: speed(241.0, 384),
         ..TEACHER
     },
     ZooEntry {
@@ -35,6 +38,12 @@ pub const SIGLIP: &[ZooEntry] = &[
         adaptors: &["siglip2"],
         parameters: Some(1_163_659_776),
         config: siglip2_giant,
+        published: &[
+            zero_shot(84.75, C_RADIO_V4, "siglip2"),
+            knn(86.39, C_RADIO_V4).of_unknown_shape(),
+            miou(42.7, C_RADIO_V4),
+            miou(72.7, C_RADIO_V4).on(&VOC_2012),
+        ],
         hints: || json!({"adaptor": "siglip2"}),
         ..TEACHER
     },

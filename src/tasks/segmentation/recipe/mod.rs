@@ -202,6 +202,18 @@ impl Recipe {
         Ok(self)
     }
 
+    /// Names of the values in which this recipe, settled for `model`, is not its preset's; what
+    /// changes no figure (`checkpoint_every`, `val_every`) does not count.
+    pub fn changes(&self, model: &Resolved) -> Result<Vec<String>> {
+        let preset = self.preset.recipe().settle(model)?.describe();
+        let own = self.describe().into_iter();
+        Ok(own
+            .filter(|(name, value)| preset.get(name) != Some(value))
+            .map(|(name, _)| name)
+            .filter(|name| !["checkpoint_every", "val_every"].contains(&name.as_str()))
+            .collect())
+    }
+
     fn default_resolution(&self, model: &Resolved) -> i64 {
         let info = model.backbone.info();
         let student = model.entry.is_some_and(|e| e.role == "student");

@@ -4,9 +4,14 @@
 //! The result stays in bytes: pixels become floats in [`super::pixels`], and the model normalises
 //! for itself.
 
+mod placement;
+
+pub use placement::Placement;
+
+use super::annotation::{IGNORE, LabelMap};
 use super::decode::Limits;
 use super::image::{Part, RgbImage};
-use super::resize::{Filter, Region, Target};
+use super::resize::{self, Filter, Region, Target};
 use serde_json::{Value, json};
 
 /// How the resized size follows from the image's, and what is cut out of it.
@@ -123,6 +128,44 @@ impl Transform {
             out.data[start..start + width * 3].copy_from_slice(inside.row(y));
         }
         Ok(out)
+    }
+
+    /// The labels of an image, as [`Transform::apply`] places the image: nearest neighbour, as
+    /// Pillow's `NEAREST` picks it, whatever the filter; [`IGNORE`] where there is padding. Errors
+    /// as `apply`.
+    pub fn apply_labels(&self, map: &LabelMap) -> Result<LabelMap, String> {
+        let plan = self.plan(map.height, map.width)?;
+        let (target, inset_x, inset_y) = self.target(&plan);
+        let (height, width) = plan.window;
+        let mut labels = vec![IGNORE; height * width];
+        let rows = resize::nearest_positions(map.height, target.height);
+        let columns = resize::nearest_positions(map.width, target.width);
+        let Region { x, y, .. } = target.region;
+        for (row, out) in rows[y..y + target.region.height].iter().zip(inset_y..) {
+            let Some(row) = row else { continue };
+            let line = &mut labels[out * width + inset_x..][..target.region.width];
+            for (label, column) in line.iter_mut().zip(&columns[x..]) {
+                if let Some(column) = column {
+                    *label = map.labels[row * map.width + column];
+                }
+            }
+        }
+        Ok(LabelMap {
+            width,
+            height,
+            labels,
+        })
+    }
+
+    /// Where an image of (height, width) goes; errors as `apply`.
+    pub fn placement(&self, height: usize, width: usize) -> Result<Placement, String> {
+        let plan = self.plan(height, width)?;
+        Ok(Placement::cut(
+            (height, width),
+            plan.resized,
+            plan.window,
+            (plan.top, plan.left),
+        ))
     }
 
     /// The window's part inside the resized image, and its x and y in the window.
@@ -245,14 +288,7 @@ impl Transform {
                 }
             }
         };
-        let pixels = plan.resized.0 as u128 * plan.resized.1 as u128;
-        let limit = Limits::default().max_pixels;
-        if pixels > u128::from(limit) {
-            return Err(format!(
-                "resizing {width}x{height} pixels to {}x{} would exceed the limit of {limit} pixels",
-                plan.resized.1, plan.resized.0
-            ));
-        }
+        Limits::default().check_resized((height, width), plan.resized)?;
         Ok(plan)
     }
 

@@ -7,34 +7,10 @@
 //! (1, as in v2.5-b), and the width of SAM's summary head (its encoder's). A checkpoint's own
 //! args and tensors always win; this is for `--random-weights`.
 
-use super::{Published, ZooEntry, speed};
+mod figures;
+
+use super::ZooEntry;
 use serde_json::{Map, Value, json};
-
-/// The paper's row `RADIO-ViT-H/16`, which is radio_v2.1.
-const TABLE_1: &str = "arXiv 2312.06709v5 Table 1 (432 px)";
-const README_2024: &str = "NVlabs/RADIO README at 490daf2 (2024-03-20)";
-const README_2025: &str = "NVlabs/RADIO README at 4ab96ce (2025-08-05)";
-/// The README's 82.73 for radio_v1 was another checkpoint's; this is the released one.
-const EXAMPLES: &str = "NVlabs/RADIO examples/README.md (378x378)";
-const C_RADIO_V4: &str = "arXiv 2601.17237v1 Tables 1-5";
-
-const fn published(metric: &'static str, value: f64, source: &'static str) -> Published {
-    Published {
-        metric,
-        value,
-        source,
-    }
-}
-
-/// What the main table of the README of August 2025 gives for one model.
-const fn readme(zero_shot: f64, knn: f64, ade20k: f64, sam_coco: f64) -> [Published; 4] {
-    [
-        published("zero_shot_top1", zero_shot, README_2025),
-        published("knn_top1", knn, README_2025),
-        published("miou", ade20k, README_2025),
-        published("sam_iou", sam_coco, README_2025),
-    ]
-}
 
 /// (name, summary width, feature width) of the adaptors; widths are the teachers' own.
 type Heads = &'static [(&'static str, i64, i64)];
@@ -166,7 +142,6 @@ const ENTRY: ZooEntry = ZooEntry {
     config: || Value::Null,
     hints: || Value::Null,
     published: &[],
-    published_speed: None,
 };
 
 const V25_ENTRY: ZooEntry = ZooEntry {
@@ -187,6 +162,9 @@ const V4_ENTRY: ZooEntry = ZooEntry {
     hints: || hints(false, 512, Value::Null),
     ..ENTRY
 };
+
+/// The weights of a transformers folder.
+const FOLDER: &str = "model.safetensors";
 
 /// ViT-H/16 with a map of 128x128 and 8 prefix tokens.
 const H16: Option<i64> = Some(651_642_880);
@@ -213,11 +191,7 @@ pub const TABLE: &[ZooEntry] = &[
             .config()
         },
         hints: || hints(true, 378, Value::Null),
-        published: &[
-            published("zero_shot_top1", 82.654, EXAMPLES),
-            published("knn_top1", 85.29, README_2024),
-            published("miou", 50.32, README_2024),
-        ],
+        published: figures::RADIO_V1,
         ..ENTRY
     },
     ZooEntry {
@@ -228,12 +202,7 @@ pub const TABLE: &[ZooEntry] = &[
         parameters: Some(651_983_360),
         config: || v2(Value::Null),
         hints: || hints(true, 432, json!({"vitdet_num_windowed": 5})),
-        published: &[
-            published("zero_shot_top1", 82.71, README_2024),
-            published("knn_top1", 85.92, README_2024),
-            published("miou", 51.33, README_2024),
-            published("sam_iou", 76.21, README_2024),
-        ],
+        published: figures::RADIO_V2,
         ..ENTRY
     },
     ZooEntry {
@@ -244,15 +213,7 @@ pub const TABLE: &[ZooEntry] = &[
         parameters: Some(651_983_360),
         config: || v2(json!("torch.bfloat16")),
         hints: || hints(true, 432, json!({"vitdet_num_windowed": 5})),
-        published: &[
-            published("zero_shot_top1", 82.93, TABLE_1),
-            published("knn_top1", 86.06, TABLE_1),
-            published("miou", 51.34, TABLE_1),
-            published("sam_iou", 76.23, TABLE_1),
-            // The README gives another figure for the same model (spec/published.md §1.10).
-            published("sam_iou", 76.58, README_2024),
-        ],
-        published_speed: speed(158.0, 432),
+        published: figures::RADIO_V2_1,
         ..ENTRY
     },
     ZooEntry {
@@ -260,7 +221,7 @@ pub const TABLE: &[ZooEntry] = &[
         file: "radio-v2.5-b_half.pth.tar",
         parameters: Some(98_233_344),
         config: || plain("vit_base_patch16_224", V25),
-        published: &readme(74.57, 81.89, 48.94, 73.87),
+        published: figures::RADIO_V2_5_B,
         ..V25_ENTRY
     },
     ZooEntry {
@@ -268,7 +229,7 @@ pub const TABLE: &[ZooEntry] = &[
         file: "radio-v2.5-l_half.pth.tar",
         parameters: Some(319_881_216),
         config: || plain("vit_large_patch16_224", V25),
-        published: &readme(81.01, 84.68, 51.47, 75.06),
+        published: figures::RADIO_V2_5_L,
         ..V25_ENTRY
     },
     ZooEntry {
@@ -277,7 +238,7 @@ pub const TABLE: &[ZooEntry] = &[
         file: "radio_v2.5-h.pth.tar",
         parameters: H16,
         config: || plain("vit_huge_patch16_224", V25),
-        published: &readme(82.51, 85.81, 51.58, 76.14),
+        published: figures::RADIO_V2_5_H,
         ..V25_ENTRY
     },
     ZooEntry {
@@ -304,7 +265,40 @@ pub const TABLE: &[ZooEntry] = &[
             .config()
         },
         hints: || hints(true, 896, vitdet_global(8)),
-        published: &readme(83.33, 85.34, 51.94, 76.17),
+        published: figures::RADIO_V2_5_G,
+        ..V25_ENTRY
+    },
+    // On the hub only, as a folder; its teachers by the README of August 2025.
+    ZooEntry {
+        name: "c-radio-h",
+        aliases: &["c-radio_v1-h"],
+        repo: "nvidia/C-RADIO",
+        file: FOLDER,
+        parameters: H16,
+        config: || plain("vit_huge_patch16_224", V25),
+        published: figures::C_RADIO_H,
+        ..V25_ENTRY
+    },
+    // On the hub only; their cards name sizes and no teachers, which are taken to be v2.5's.
+    ZooEntry {
+        name: "c-radio_v2-b",
+        repo: "nvidia/C-RADIOv2-B",
+        file: FOLDER,
+        config: || plain("vit_base_patch16_224", V25),
+        ..V25_ENTRY
+    },
+    ZooEntry {
+        name: "c-radio_v2-l",
+        repo: "nvidia/C-RADIOv2-L",
+        file: FOLDER,
+        config: || plain("vit_large_patch16_224", V25),
+        ..V25_ENTRY
+    },
+    ZooEntry {
+        name: "c-radio_v2-h",
+        repo: "nvidia/C-RADIOv2-H",
+        file: FOLDER,
+        config: || plain("vit_huge_patch16_224", V25),
         ..V25_ENTRY
     },
     ZooEntry {
@@ -329,7 +323,7 @@ pub const TABLE: &[ZooEntry] = &[
         repo: "nvidia/C-RADIOv3-B",
         file: "c-radio_v3-b_half.pth.tar",
         config: || plain("vit_base_patch16_v2_224", V3),
-        published: &readme(71.30, 81.22, 49.79, 74.95),
+        published: figures::C_RADIO_V3_B,
         ..V3_ENTRY
     },
     ZooEntry {
@@ -337,7 +331,7 @@ pub const TABLE: &[ZooEntry] = &[
         repo: "nvidia/C-RADIOv3-L",
         file: "c-radio-v3_l_half.pth.tar",
         config: || plain("vit_large_patch16_v2_224", V3),
-        published: &readme(79.95, 84.33, 51.87, 75.82),
+        published: figures::C_RADIO_V3_L,
         ..V3_ENTRY
     },
     ZooEntry {
@@ -346,7 +340,7 @@ pub const TABLE: &[ZooEntry] = &[
         file: "c-radio_v3-h_half.pth.tar",
         parameters: H16,
         config: || plain("vit_huge_patch16_224", V3),
-        published: &readme(82.65, 86.23, 52.75, 76.56),
+        published: figures::C_RADIO_V3_H,
         ..V3_ENTRY
     },
     ZooEntry {
@@ -354,7 +348,7 @@ pub const TABLE: &[ZooEntry] = &[
         repo: "nvidia/C-RADIOv3-g",
         file: "c-radio_v3-g_half.pth.tar",
         config: || plain("vit_giant_patch16_224", V3),
-        published: &readme(83.54, 86.59, 52.68, 76.36),
+        published: figures::C_RADIO_V3_G,
         ..V3_ENTRY
     },
     ZooEntry {
@@ -363,11 +357,7 @@ pub const TABLE: &[ZooEntry] = &[
         file: "c-radio_v4-so400m_half.pth.tar",
         parameters: Some(431_237_232),
         config: || v4("vit_so400m_patch16_224"),
-        published: &[
-            published("zero_shot_top1", 82.01, C_RADIO_V4),
-            published("knn_top1", 85.76, C_RADIO_V4),
-            published("miou", 55.14, C_RADIO_V4),
-        ],
+        published: figures::C_RADIO_V4_SO400M,
         ..V4_ENTRY
     },
     // Upstream's default version.
@@ -378,11 +368,7 @@ pub const TABLE: &[ZooEntry] = &[
         file: "c-radio_v4-h_half.pth.tar",
         parameters: Some(651_645_440),
         config: || v4("vit_huge_patch16_224"),
-        published: &[
-            published("zero_shot_top1", 83.09, C_RADIO_V4),
-            published("knn_top1", 86.59, C_RADIO_V4),
-            published("miou", 55.20, C_RADIO_V4),
-        ],
+        published: figures::C_RADIO_V4_H,
         ..V4_ENTRY
     },
 ];
