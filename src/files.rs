@@ -10,7 +10,7 @@ use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, PersistError};
 
 /// Before the umask takes its part.
 const MODE: u32 = 0o666;
@@ -62,11 +62,33 @@ impl AtomicFile {
     /// [`Error::File`] where the disk is full or the name cannot be taken; what was there before
     /// is still there.
     pub fn commit(self) -> Result<()> {
+        self.finish(|file, path| file.persist(path).map(drop))
+    }
+
+    /// As [`commit`](AtomicFile::commit), but only where there is no file of that name yet: of
+    /// several processes at once one gets the name. `false` where another has it.
+    pub fn commit_new(self) -> Result<bool> {
+        let mut taken = false;
+        self.finish(|file, path| match file.persist_noclobber(path) {
+            Err(e) if e.error.kind() == ErrorKind::AlreadyExists => {
+                taken = true;
+                Ok(())
+            }
+            outcome => outcome.map(drop),
+        })?;
+        Ok(!taken)
+    }
+
+    /// To the disk, then to its name by `persist`.
+    fn finish(
+        self,
+        persist: impl FnOnce(NamedTempFile, &Path) -> Result<(), PersistError>,
+    ) -> Result<()> {
         let path = self.path;
         let fail = |e: io::Error| Error::file(&path, e);
         let file = self.file.into_inner().map_err(|e| fail(e.into_error()))?;
         file.as_file().sync_all().map_err(fail)?;
-        file.persist(&path).map_err(|e| fail(e.error))?;
+        persist(file, &path).map_err(|e| fail(e.error))?;
         sync_folder(&self.folder).map_err(|e| Error::file(&self.folder, e))
     }
 }
@@ -89,6 +111,16 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = AtomicFile::create(path)?;
     file.write_all(bytes).map_err(|e| file.error(e))?;
     file.commit()
+}
+
+/// Writes a whole new file at once; `false`, and nothing written, where one of that name is there.
+///
+/// # Errors
+/// As [`AtomicFile::create`] and [`AtomicFile::commit`].
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<bool> {
+    let mut file = AtomicFile::create(path)?;
+    file.write_all(bytes).map_err(|e| file.error(e))?;
+    file.commit_new()
 }
 
 /// Makes the names in a folder survive a crash. Some network file systems cannot sync a folder;
@@ -119,6 +151,16 @@ mod tests {
         write_atomically(&ours, b"x").unwrap();
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode();
         assert_eq!(mode(&ours), mode(&plain));
+    }
+
+    #[test]
+    fn a_new_file_takes_no_name_that_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("record");
+        assert!(write_new(&path, b"first").unwrap());
+        assert!(!write_new(&path, b"second").unwrap());
+        assert_eq!(std::fs::read(&path).unwrap(), b"first");
+        assert_eq!(names(folder.path()), ["record"]);
     }
 
     #[test]

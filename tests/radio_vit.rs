@@ -428,13 +428,17 @@ fn spectral_weights_fold_as_upstream() {
 }
 
 fn check_fold(folder: &Path, loaded: &Path) {
-    use radio_eval::models::radio::{args::Args, fold, keys};
+    use radio_eval::models::radio::{args::Args, keys};
+    use radio_eval::weights::spectral;
     let checkpoint = raw(folder);
     let args = Args::of(&checkpoint.config);
     let (kind, dino) = keys::detect(&checkpoint).expect("a RADIO ViT");
     let names = keys::Keys::of(&checkpoint, kind, dino, args);
-    let (plain, folded) =
-        fold::fold(&names.apply(&checkpoint).expect("renames"), args).expect("folds");
+    let (plain, folded) = spectral::fold(
+        &names.apply(&checkpoint).expect("renames"),
+        &args.spectral(),
+    )
+    .expect("folds");
     assert!(folded);
     let golden = Golden::open(loaded);
     let plain = plain.tensors().expect("tensors");

@@ -152,3 +152,32 @@ fn people_read_bytes_in_mebibytes_and_programs_read_bytes() {
     assert!(markdown.contains("| 64.3 |"), "{markdown}");
     assert!(CSV.render(&table).unwrap().contains("67457024"));
 }
+
+/// Eight writers at once, each with two cells of its own: before, the last to rename won.
+#[test]
+fn writers_at_once_lose_no_record() {
+    for _ in 0..20 {
+        let folder = tempfile::tempdir().unwrap();
+        let start = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for writer in 0..8 {
+                let (start, folder) = (&start, folder.path());
+                scope.spawn(move || {
+                    start.wait();
+                    for k in [1 + writer, 101 + writer] {
+                        let path = write_record(folder, &record("mini-clip", k, 86.0)).unwrap();
+                        assert_eq!(Record::read(&path).unwrap().options["k"], k);
+                    }
+                });
+            }
+        });
+        let records = Record::read_folder(folder.path()).unwrap();
+        let mut ks: Vec<i64> = records
+            .iter()
+            .map(|r| r.options["k"].as_i64().unwrap())
+            .collect();
+        ks.sort_unstable();
+        let expected: Vec<i64> = (1..=8).chain(101..=108).collect();
+        assert_eq!(ks, expected);
+    }
+}

@@ -1,7 +1,7 @@
 //! Flags that several subcommands share.
 
 use crate::models::torchscript::{Given, Layout};
-use crate::models::{BuildOptions, ModelSpec, Window};
+use crate::models::{BuildOptions, ModelSpec, Purpose, Window};
 use crate::runtime::device::parse_device;
 use crate::runtime::{Precision, Runtime};
 use crate::{Error, Result};
@@ -107,6 +107,7 @@ impl ModelArgs {
         BuildOptions {
             device: runtime.device,
             kind: runtime.precision.kind(),
+            purpose: Purpose::Inference,
             pos_align_corners: self.pos_align_corners,
             window: self.window,
             vitdet_window: self.vitdet_window,

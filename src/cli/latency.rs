@@ -3,9 +3,9 @@
 use super::common::{self, Resolution};
 use super::latency_sweep::LatencyConfig;
 use super::{Outcome, output};
-use crate::metrics::{Definition, latency as metric};
+use crate::metrics::{self, Definition, latency as metric};
 use crate::models::{ModelSpec, zoo};
-use crate::report::plot::{self, accuracy_throughput, latency_curve};
+use crate::report::plot::{self, accuracy_throughput};
 use crate::report::render::{self, Renderer};
 use crate::report::{Record, Table, write_text};
 use crate::runtime::shim::{OperatorRow, allow_tf32};
@@ -81,6 +81,15 @@ pub fn run(args: LatencyArgs) -> anyhow::Result<Outcome> {
     };
     if let Some(threads) = sweep.threads {
         common::set_threads(threads);
+    }
+    if metrics::find(&args.accuracy).is_none() {
+        let known: Vec<&str> = metrics::declared().map(|m| m.name).collect();
+        return Err(Error::usage(format!(
+            "--accuracy {}: no such metric; the metrics are {}",
+            args.accuracy,
+            known.join(", ")
+        ))
+        .into());
     }
     let options = options(&args, &sweep)?;
     if options.device.is_cuda() {
@@ -178,13 +187,21 @@ fn options(args: &LatencyArgs, sweep: &LatencyConfig) -> Result<Options> {
 }
 
 fn draw(folder: &Path, args: &LatencyArgs, records: &[Record]) -> Result<()> {
-    plot::save(&folder.join("latency.svg"), &latency_curve::draw(records)?)?;
     let accuracies = match &args.accuracy_records {
         Some(from) => Record::read_folder(from)?,
         None => Vec::new(),
     };
-    if let Some(svg) = accuracy_throughput::draw(records, &accuracies, &args.accuracy)? {
-        plot::save(&folder.join("accuracy-throughput.svg"), &svg)?;
+    let plots = [
+        ("latency.svg", plot::latency::draw(records)?),
+        (
+            "accuracy-throughput.svg",
+            accuracy_throughput::draw(records, &accuracies, &args.accuracy)?,
+        ),
+    ];
+    for (name, plot) in plots {
+        for sentence in plot.save(&folder.join(name))? {
+            tracing::warn!("{sentence}");
+        }
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! The list of architectures: how a checkpoint finds the code that runs it.
 
 use super::backbone::Backbone;
-use crate::weights::Checkpoint;
+use crate::weights::spectral::Rule;
+use crate::weights::{Checkpoint, Registry, Source};
 use crate::{Error, Result};
 use tch::{Device, Kind};
 
@@ -16,11 +17,24 @@ pub enum Window {
     Size(i64),
 }
 
+/// What a network is built for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Purpose {
+    /// Constants are folded into weights, weights packed, tables kept: fast, and fixed.
+    #[default]
+    Inference,
+    /// Every parameter is an fp32 leaf of its own that gathers gradients; nothing is computed from
+    /// one before the pass that needs it. The network can be saved
+    /// ([`Backbone::trainable`](super::Backbone::trainable)).
+    Training,
+}
+
 /// What the user may choose when a network is built.
 #[derive(Debug, Clone)]
 pub struct BuildOptions {
     pub device: Device,
     pub kind: Kind,
+    pub purpose: Purpose,
     /// Overrides the zoo entry's rule for interpolating positions (RADIO ViT).
     pub pos_align_corners: Option<bool>,
     pub window: Window,
@@ -43,6 +57,7 @@ impl Default for BuildOptions {
         BuildOptions {
             device: Device::Cpu,
             kind: Kind::Float,
+            purpose: Purpose::default(),
             pos_align_corners: None,
             window: Window::default(),
             vitdet_window: None,
@@ -52,6 +67,21 @@ impl Default for BuildOptions {
             radio1d: super::radio1d::Given::default(),
             zoo_hints: serde_json::Value::Null,
         }
+    }
+}
+
+impl BuildOptions {
+    /// Where parameters are noted while a network is built for training.
+    pub(super) fn registry(&self) -> Option<Registry> {
+        self.registry_with(|_| Rule::default())
+    }
+
+    /// The same for weights that may be spectrally reparametrised.
+    pub(super) fn registry_with(
+        &self,
+        rule_of: impl Fn(&str) -> Rule + 'static,
+    ) -> Option<Registry> {
+        (self.purpose == Purpose::Training).then(|| Registry::new(rule_of))
     }
 }
 
@@ -66,6 +96,17 @@ pub trait Architecture: Sync {
     /// Builds the network; strict about tensors. With [`crate::weights::Source::Random`], sizes
     /// come from `checkpoint.config` alone.
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>>;
+
+    /// Whether its networks can be built for training.
+    fn trains(&self) -> bool {
+        true
+    }
+
+    /// Whether one drawn at random can be trained: its tensors under our names must be a layout
+    /// that loading takes for the same network.
+    fn trains_from_scratch(&self) -> bool {
+        false
+    }
 }
 
 /// Every architecture; the first that recognises a checkpoint builds it.
@@ -99,8 +140,37 @@ pub fn build(checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn 
                 ),
             )
         })?;
+    let checkpoint = &match options.purpose {
+        Purpose::Inference => checkpoint.clone(),
+        Purpose::Training => {
+            check_trainable(*architecture, checkpoint, options)?;
+            checkpoint.with_provenance()
+        }
+    };
     crate::runtime::guard(|| {
         let _no_grad = tch::no_grad_guard();
         architecture.build(checkpoint, options)
     })
+}
+
+fn check_trainable(
+    architecture: &dyn Architecture,
+    checkpoint: &Checkpoint,
+    options: &BuildOptions,
+) -> Result<()> {
+    let name = architecture.name();
+    if !architecture.trains() {
+        return Err(Error::usage(format!("{name} networks cannot be trained")));
+    }
+    if options.kind != Kind::Float {
+        return Err(Error::usage(
+            "weights are trained in fp32; for passes in bf16 or fp16 use autocast",
+        ));
+    }
+    if matches!(checkpoint.source, Source::Random(_)) && !architecture.trains_from_scratch() {
+        return Err(Error::usage(format!(
+            "{name} networks are trained from a checkpoint only, not from random weights"
+        )));
+    }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! The contract between a network and everything that uses it.
 
 use super::request::Request;
+use crate::weights::Trainable;
 use crate::{Error, Result};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
@@ -131,6 +132,12 @@ pub trait Backbone: Send {
     ///
     /// `x`: `[B,3,H,W]` fp32 in `[0,1]`, on the backbone's device.
     fn forward(&self, x: &Tensor, request: &Request) -> Result<Features>;
+
+    /// Parameters, mode and saving, where the network was built for training
+    /// ([`Purpose::Training`](super::Purpose)).
+    fn trainable(&self) -> Option<&Trainable> {
+        None
+    }
 }
 
 /// Runs `backbone` on `x` without gradients. The input's shape and the adaptors' names are

@@ -13,7 +13,7 @@ use super::positions::{Keep, Positions, Resample, isqrt};
 use super::vit::{self, PatchEmbed, TokenSplit};
 use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features, Request};
 use crate::Result;
-use crate::weights::{Checkpoint, Layout, ParamStore, Params};
+use crate::weights::{Checkpoint, Layout, ParamStore, Params, Registry, Trainable};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use tch::{Kind, Tensor};
@@ -44,11 +44,13 @@ impl Architecture for InternVitArchitecture {
 
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
         let layout = find(checkpoint).unwrap_or_else(|| Layout::new("", &[]));
-        let checkpoint = layout.apply(checkpoint)?;
-        let config = Config::read(&checkpoint)?;
-        InternVit::new(&checkpoint, &config, options)
-            .map(|model| Box::new(model) as Box<dyn Backbone>)
-            .map_err(|e| layout.explain(e))
+        let ours = layout.apply(checkpoint)?;
+        let config = Config::read(&ours)?;
+        let registry = options.registry();
+        let model = InternVit::new(&ours, &config, options, registry.as_ref());
+        let mut model = model.map_err(|e| layout.explain(e))?;
+        model.trainable = registry.map(|r| r.finish(checkpoint));
+        Ok(Box::new(model))
     }
 }
 
@@ -239,11 +241,17 @@ struct InternVit {
     position_embedding: Positions,
     layers: Vec<Block>,
     info: BackboneInfo,
+    trainable: Option<Trainable>,
 }
 
 impl InternVit {
-    fn new(checkpoint: &Checkpoint, config: &Config, options: &BuildOptions) -> Result<Self> {
-        let store = ParamStore::new(checkpoint, options.device, options.kind);
+    fn new(
+        checkpoint: &Checkpoint,
+        config: &Config,
+        options: &BuildOptions,
+        registry: Option<&Registry>,
+    ) -> Result<Self> {
+        let store = ParamStore::new(checkpoint, options.device, options.kind).trained(registry);
         let (width, patch) = (config.width, config.patch);
         let p = store.root().pp("embeddings");
         let layers = store.root().pp("encoder.layers");
@@ -258,11 +266,12 @@ impl InternVit {
             ),
             patch_embed: PatchEmbed::new(&p.pp("patch_embedding"), patch, width, true)?,
             class_embedding: p.get("class_embedding", &[1, 1, width])?,
-            position_embedding: Positions::new(&table, 1, rule, keep, options.kind)?,
+            position_embedding: Positions::new(&p, table, 1, rule, keep)?,
             layers: (0..config.depth)
                 .map(|i| Block::new(&layers.pp(i), config))
                 .collect::<Result<_>>()?,
             info: info(config),
+            trainable: None,
         };
         // InternVL's own files hold the language model and the projector beside the prefix.
         store.finish(|key| key.starts_with(crate::weights::OUTSIDE))?;
@@ -299,6 +308,10 @@ fn info(config: &Config) -> BackboneInfo {
 impl Backbone for InternVit {
     fn info(&self) -> &BackboneInfo {
         &self.info
+    }
+
+    fn trainable(&self) -> Option<&Trainable> {
+        self.trainable.as_ref()
     }
 
     fn forward(&self, x: &Tensor, request: &Request) -> Result<Features> {

@@ -3,10 +3,15 @@
 use crate::Result;
 use crate::runtime::shim::{self, PackedLinear, Pointwise};
 use crate::weights::Params;
+use crate::weights::spectral::SpectralWeight;
 use tch::Tensor;
 
 /// y = x Wᵀ (+ b); weight [out, in].
-pub struct Linear(Product);
+pub struct Linear {
+    product: Product,
+    /// In training: what multiplies y, per channel (LayerScale).
+    scale: Option<Tensor>,
+}
 
 /// Large matrices on the CPU are packed for oneDNN at load; the rest are libtorch's.
 enum Product {
@@ -15,37 +20,113 @@ enum Product {
         bias: Option<Tensor>,
     },
     Packed(PackedLinear),
+    /// In training: weight and bias made from parameters in every pass.
+    Computed(Box<dyn Fn() -> (Tensor, Option<Tensor>) + Send>),
 }
 
 impl Linear {
     pub fn new(p: Params, input: i64, output: i64, bias: bool) -> Result<Self> {
-        Self::from_tensors(
-            p.get("weight", &[output, input])?,
-            bias.then(|| p.get("bias", &[output])).transpose()?,
-        )
+        let spectral = SpectralWeight::new(&p, output, input)?;
+        let bias = |p: &Params| bias.then(|| p.get("bias", &[output])).transpose();
+        match spectral {
+            None => Self::from_tensors(p.get("weight", &[output, input])?, bias(&p)?),
+            Some(weight) => {
+                let bias = bias(&p)?;
+                let make = move || {
+                    let bias = bias.as_ref().map(Tensor::shallow_clone);
+                    (unwrap(weight.value()), bias)
+                };
+                Ok(Linear::computed(make))
+            }
+        }
     }
 
+    /// `scale` * (W x + b), with `scale` [out] in fp32 (LayerScale): for inference multiplied into
+    /// the weights, in fp32.
+    pub fn scaled(p: &Params, input: i64, output: i64, scale: Option<Tensor>) -> Result<Self> {
+        let Some(scale) = scale else {
+            return Linear::new(p.clone(), input, output, true);
+        };
+        if p.trains() {
+            let linear = Linear::new(p.clone(), input, output, true)?;
+            let scale = Some(scale);
+            return Ok(Linear { scale, ..linear });
+        }
+        let weight = p.get_f32("weight", &[output, input])? * scale.unsqueeze(1);
+        let bias = p.get_f32("bias", &[output])? * scale;
+        Linear::from_tensors(weight.to_kind(p.kind()), Some(bias.to_kind(p.kind())))
+    }
+
+    /// Weight and bias in another arrangement than the parameters have, which `arrange` must hold.
+    pub fn arranged(
+        p: &Params,
+        arrange: impl Fn() -> (Tensor, Option<Tensor>) + Send + 'static,
+    ) -> Result<Self> {
+        if p.trains() {
+            return Ok(Linear::computed(arrange));
+        }
+        let (weight, bias) = arrange();
+        Self::from_tensors(weight, bias)
+    }
+
+    fn computed(make: impl Fn() -> (Tensor, Option<Tensor>) + Send + 'static) -> Self {
+        Linear {
+            product: Product::Computed(Box::new(make)),
+            scale: None,
+        }
+    }
+
+    /// Parameters that are trained stay as they are; others may be packed.
     pub fn from_tensors(weight: Tensor, bias: Option<Tensor>) -> Result<Self> {
-        Ok(Linear(if shim::worthwhile(&weight) {
+        let product = if shim::worthwhile(&weight) && !weight.requires_grad() {
             Product::Packed(PackedLinear::new(&weight, bias)?)
         } else {
             Product::Plain { weight, bias }
-        }))
+        };
+        let scale = None;
+        Ok(Linear { product, scale })
     }
 
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        match &self.0 {
+        let y = match &self.product {
             Product::Plain { weight, bias } => x.linear(weight, bias.as_ref()),
             Product::Packed(packed) => unwrap(packed.forward(x, Pointwise::None)),
+            Product::Computed(make) => {
+                let (weight, bias) = make();
+                x.linear(&weight, bias.as_ref())
+            }
+        };
+        match &self.scale {
+            Some(scale) => y * scale,
+            None => y,
         }
     }
 
     /// `activation` of the product, in one pass where that is possible.
     pub fn forward_activated(&self, x: &Tensor, activation: Activation) -> Tensor {
-        match (&self.0, activation.pointwise()) {
+        match (&self.product, activation.pointwise()) {
             (Product::Packed(packed), Some(fused)) => unwrap(packed.forward(x, fused)),
             _ => activation.apply(self.forward(x)),
         }
+    }
+}
+
+/// branch + x: in the memory of `branch`, which nobody else may hold, unless gradients need both
+/// or autocast made them of different kinds (the sum is then of the wider one).
+pub fn add_residual(mut branch: Tensor, x: &Tensor) -> Tensor {
+    if branch.requires_grad() || x.requires_grad() || branch.kind() != x.kind() {
+        branch + x
+    } else {
+        branch.g_add_(x)
+    }
+}
+
+/// fresh * y, in the memory of `fresh`, which nobody else may hold, unless gradients need it.
+pub fn multiply_fresh(mut fresh: Tensor, y: &Tensor) -> Tensor {
+    if fresh.requires_grad() || y.requires_grad() || fresh.kind() != y.kind() {
+        fresh * y
+    } else {
+        fresh.g_mul_(y)
     }
 }
 
@@ -138,8 +219,11 @@ impl Activation {
         }
     }
 
-    /// As `forward`, in the memory of `x`, which nobody else may hold.
+    /// As `forward`, in the memory of `x`, which nobody else may hold, unless gradients need it.
     pub fn apply(self, mut x: Tensor) -> Tensor {
+        if x.requires_grad() {
+            return self.forward(&x);
+        }
         match self {
             Activation::Gelu => x.gelu_("none"),
             Activation::GeluTanh => x.gelu_("tanh"),

@@ -3,6 +3,7 @@
 pub mod architecture;
 pub mod backbone;
 pub mod clip;
+pub mod derived;
 pub mod dinov2;
 pub mod dinov3;
 pub mod eradio;
@@ -23,7 +24,7 @@ pub mod torchscript;
 pub mod vit;
 pub mod zoo;
 
-pub use architecture::{ARCHITECTURES, Architecture, BuildOptions, Window};
+pub use architecture::{ARCHITECTURES, Architecture, BuildOptions, Purpose, Window};
 pub use backbone::{AdaptorFeatures, Backbone, BackboneInfo, Features, Intermediate};
 pub use request::{Aggregation, AlphaScheme, Indices, IntermediateRequest, Request};
 pub use resolve::{ModelSpec, Resolved, resolve};

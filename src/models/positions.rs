@@ -4,6 +4,8 @@
 //! §1.4), and antialiased and plain bicubic differ even when enlarging (cubic coefficient -0.5
 //! against -0.75). Always computed in fp32, once per grid.
 
+use super::derived::Derived;
+use crate::weights::Params;
 use crate::{Error, Result};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -68,10 +70,10 @@ pub enum Keep {
 
 /// A learned square position table, with the rows of prefix tokens in front.
 pub struct Positions {
-    /// [P, C] fp32; they are never resampled.
-    prefix: Option<Tensor>,
-    /// [M*M, C] fp32
-    grid: Tensor,
+    /// [P + M*M, C] fp32
+    table: Derived,
+    /// P rows, which are never resampled.
+    prefix: i64,
     side: i64,
     rule: Resample,
     keep: Keep,
@@ -85,17 +87,22 @@ pub struct Positions {
 const CACHED_GRIDS: usize = 64;
 
 impl Positions {
-    /// `table`: [..., P + M*M, C] with `prefix` rows in front; `kind` is the run's precision.
-    pub fn new(
-        table: &Tensor,
+    /// `table`: [..., P + M*M, C] with `prefix` rows in front, read from `p`.
+    pub fn new(p: &Params, table: Tensor, prefix: i64, rule: Resample, keep: Keep) -> Result<Self> {
+        let rows = table.numel() as i64 / table.size().last().copied().unwrap_or(1).max(1);
+        Self::of_rows(p, rows, prefix, rule, keep, move || table.shallow_clone())
+    }
+
+    /// The same, of a table with `rows` rows that `make` computes from parameters.
+    pub fn of_rows(
+        p: &Params,
+        rows: i64,
         prefix: i64,
         rule: Resample,
         keep: Keep,
-        kind: Kind,
+        make: impl Fn() -> Tensor + Send + 'static,
     ) -> Result<Self> {
-        let width = table.size().last().copied().unwrap_or(0);
-        let table = table.to_kind(Kind::Float).reshape([-1, width]);
-        let count = table.size()[0] - prefix;
+        let count = rows - prefix;
         let side = isqrt(count);
         if side * side != count {
             return Err(Error::model(format!(
@@ -103,42 +110,51 @@ impl Positions {
             )));
         }
         Ok(Positions {
-            prefix: (prefix > 0).then(|| table.narrow(0, 0, prefix)),
-            grid: table.narrow(0, prefix, count),
+            table: Derived::new(p, move || make().to_kind(Kind::Float).reshape([rows, -1])),
+            prefix,
             side,
             rule,
             keep,
-            kind,
+            kind: p.kind(),
             cache: RefCell::default(),
         })
     }
 
     /// [P + h*w, C] for that grid, in the run's precision.
     pub fn at(&self, grid: (i64, i64)) -> Tensor {
+        if !self.table.is_constant() {
+            return self.compute(grid);
+        }
         if let Some(ready) = self.cache.borrow().get(&grid) {
             return ready.shallow_clone();
         }
-        let (h, w) = grid;
-        let keep = match self.keep {
-            Keep::SameGrid => grid == (self.side, self.side),
-            Keep::SameCount => h * w == self.side * self.side,
-        };
-        let patches = if keep {
-            self.grid.shallow_clone()
-        } else {
-            self.rule.resize(&self.grid, grid)
-        };
-        let rows = match &self.prefix {
-            Some(prefix) => Tensor::cat(&[prefix, &patches], 0),
-            None => patches,
-        };
-        let rows = rows.to_kind(self.kind);
+        let rows = self.compute(grid);
         let mut cache = self.cache.borrow_mut();
         if cache.len() >= CACHED_GRIDS {
             cache.clear();
         }
         cache.insert(grid, rows.shallow_clone());
         rows
+    }
+
+    fn compute(&self, grid: (i64, i64)) -> Tensor {
+        let (h, w) = grid;
+        let keep = match self.keep {
+            Keep::SameGrid => grid == (self.side, self.side),
+            Keep::SameCount => h * w == self.side * self.side,
+        };
+        let table = self.table.value();
+        let rows = if keep {
+            table
+        } else {
+            let patches = table.narrow(0, self.prefix, self.side * self.side);
+            let patches = self.rule.resize(&patches, grid);
+            match self.prefix {
+                0 => patches,
+                prefix => Tensor::cat(&[table.narrow(0, 0, prefix), patches], 0),
+            }
+        };
+        rows.to_kind(self.kind)
     }
 
     /// M

@@ -2,7 +2,7 @@
 
 use super::record::Record;
 use crate::Result;
-use crate::files::write_atomically;
+use crate::files::{write_atomically, write_new};
 use crate::hash::sha256;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -12,31 +12,38 @@ use std::path::{Path, PathBuf};
 /// The first cell of a task and model has the plain name; another cell of the same two (other k,
 /// resolution, data set, ...) gets what differs, and a hash of its conditions, appended. The same
 /// cell measured again replaces its record; no two cells share a file.
+///
+/// Several processes may write into one folder at once: the plain name goes to the one that made
+/// the file, and every other name belongs to one cell only.
 pub fn write_record(folder: &Path, record: &Record) -> Result<PathBuf> {
-    let path = record_path(folder, record);
-    record.write(&path)?;
+    let bytes = record.to_json()?;
+    let stem = format!("{}__{}", slug(&record.task), slug(&record.model.name));
+    let plain = folder.join(format!("{stem}.json"));
+    if write_new(&plain, &bytes)? {
+        return Ok(plain);
+    }
+    let path = folder.join(file_name(&stem, record, &plain));
+    write_atomically(&path, &bytes)?;
     Ok(path)
 }
 
-fn record_path(folder: &Path, record: &Record) -> PathBuf {
-    let stem = format!("{}__{}", slug(&record.task), slug(&record.model.name));
-    let plain = folder.join(format!("{stem}.json"));
-    if !plain.exists() {
-        return plain;
-    }
+/// The name of a record where the plain name is taken: that name, where the same cell has it.
+fn file_name(stem: &str, record: &Record, plain: &Path) -> String {
     let own = identity(record);
-    let difference = match Record::read(&plain).map(|there| identity(&there)) {
-        Ok(there) if there == own => return plain,
-        Ok(there) => difference(&own, &there),
+    let difference = match Record::read(plain).map(|other| identity(&other)) {
+        Ok(other) if other == own => return format!("{stem}.json"),
+        Ok(other) => difference(&own, &other),
         Err(_) => String::new(),
     };
     let hash = sha256(Value::Object(own).to_string());
-    folder.join(format!("{stem}__{difference}{}.json", &hash[..8]))
+    format!("{stem}__{difference}{}.json", &hash[..8])
 }
 
 /// What makes a record the record of this cell and no other.
 fn identity(record: &Record) -> Map<String, Value> {
     let mut map = Map::new();
+    map.insert("task".into(), json!(record.task));
+    map.insert("model".into(), json!(record.model.name));
     for data in &record.data {
         map.insert(format!("{}-data", data.split), json!(data.name));
         map.insert(format!("{}-path", data.split), json!(data.path));
@@ -58,11 +65,11 @@ fn identity(record: &Record) -> Map<String, Value> {
     map
 }
 
-/// `k10_px252x252_`: the short values in which `own` differs from `there`.
-fn difference(own: &Map<String, Value>, there: &Map<String, Value>) -> String {
+/// `k10_px252x252_`: the short values in which `own` differs from `other`.
+fn difference(own: &Map<String, Value>, other: &Map<String, Value>) -> String {
     const LONGEST: usize = 24;
     own.iter()
-        .filter(|(name, value)| there.get(*name) != Some(*value))
+        .filter(|(name, value)| other.get(*name) != Some(*value))
         .filter_map(|(name, value)| {
             let text = match value {
                 Value::String(text) => text.clone(),

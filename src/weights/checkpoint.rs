@@ -90,6 +90,19 @@ impl Checkpoint {
             .count()
     }
 
+    /// The same checkpoint, whose tensors remember their keys: for a network that is to be saved.
+    pub fn with_provenance(&self) -> Self {
+        let Source::File(tensors) = &self.source else {
+            return self.clone();
+        };
+        let tensors = tensors.iter();
+        let tensors = tensors.map(|(key, tensor)| (key.clone(), tensor.clone().from_key(key)));
+        Checkpoint {
+            source: Source::File(tensors.collect()),
+            ..self.clone()
+        }
+    }
+
     /// The same checkpoint with keys renamed by `rename`; `None` drops the tensor.
     pub fn renamed(&self, mut rename: impl FnMut(&str) -> Option<String>) -> Self {
         let source = match &self.source {

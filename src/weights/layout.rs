@@ -5,7 +5,7 @@
 //! network code sees one set of names, and errors still name the tensors of the user's file.
 
 use super::checkpoint::{Checkpoint, Source};
-use super::{LazyTensor, StateDict};
+use super::{LazyTensor, Provenance, StateDict};
 use crate::{Error, Result};
 use tch::Tensor;
 
@@ -176,26 +176,37 @@ fn value(
 pub fn stacked(parts: Vec<LazyTensor>) -> Option<LazyTensor> {
     let first = parts.first()?;
     let (kind, mut shape) = (first.kind, first.shape.clone());
+    let rows = parts.iter().map(|part| match &part.provenance {
+        Some(Provenance::Key(key)) => Some((key.clone(), *part.shape.first()?)),
+        _ => None,
+    });
+    let provenance = rows.collect::<Option<Vec<_>>>().map(Provenance::Rows);
     if shape.is_empty() || parts.iter().any(|p| p.shape.get(1..) != shape.get(1..)) {
         return None;
     }
     shape[0] = parts.iter().map(|p| p.shape[0]).sum();
-    Some(LazyTensor::computed(shape, kind, move || {
+    let stacked = LazyTensor::computed(shape, kind, move || {
         let values = parts
             .iter()
             .map(|p| p.read(tch::Device::Cpu, kind))
             .collect::<Result<Vec<_>>>()?;
         Ok(Tensor::f_cat(&values, 0)?)
-    }))
+    });
+    Some(stacked.with_provenance(provenance))
 }
 
 /// A matrix the other way round.
 fn transposed(tensor: &LazyTensor) -> LazyTensor {
     let shape = tensor.shape.iter().rev().copied().collect();
     let stored = tensor.clone();
+    let provenance = match &tensor.provenance {
+        Some(Provenance::Key(key)) => Some(Provenance::Transposed(key.clone())),
+        _ => None,
+    };
     LazyTensor::computed(shape, tensor.kind, move || {
         Ok(stored.read_stored()?.f_numpy_t()?.f_contiguous()?)
     })
+    .with_provenance(provenance)
 }
 
 /// What the stars of a pattern stood for, and what followed it.

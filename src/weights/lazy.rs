@@ -1,5 +1,6 @@
 //! A tensor that is still in its file.
 
+use super::trainable::Provenance;
 use crate::{Error, Result};
 use memmap2::{Mmap, UncheckedAdvice};
 use std::fs::File;
@@ -74,10 +75,25 @@ enum Place {
 pub struct LazyTensor {
     pub shape: Vec<i64>,
     pub kind: Kind,
+    /// Where it lies in the file, once somebody asked for that ([`LazyTensor::from_key`]).
+    pub provenance: Option<Provenance>,
     place: Place,
 }
 
 impl LazyTensor {
+    /// The same tensor, which remembers its key through every renaming.
+    pub fn from_key(self, key: &str) -> Self {
+        LazyTensor {
+            provenance: Some(Provenance::Key(key.to_string())),
+            ..self
+        }
+    }
+
+    /// The same tensor with another provenance.
+    pub fn with_provenance(self, provenance: Option<Provenance>) -> Self {
+        LazyTensor { provenance, ..self }
+    }
+
     /// A view of `map` at byte `offset`; `strides` in elements. Fails when it would reach past
     /// the end of the file.
     pub fn mapped(
@@ -120,6 +136,7 @@ impl LazyTensor {
         Ok(LazyTensor {
             shape,
             kind,
+            provenance: None,
             place: Place::Mapped {
                 map,
                 offset: range.start,
@@ -137,6 +154,7 @@ impl LazyTensor {
         LazyTensor {
             shape,
             kind,
+            provenance: None,
             place: Place::Computed(Arc::new(compute)),
         }
     }

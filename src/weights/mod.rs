@@ -11,11 +11,14 @@ pub mod params;
 pub mod pickle;
 mod pytorch;
 pub mod safetensors;
+pub mod spectral;
+pub mod trainable;
 
 pub use checkpoint::{Checkpoint, Source};
 pub use layout::{Layout, OUTSIDE, Place, Table};
 pub use lazy::{LazyTensor, Mapping};
 pub use params::{ParamStore, Params};
+pub use trainable::{Mode, Provenance, Registry, Trainable};
 
 use indexmap::IndexMap;
 

@@ -4,6 +4,8 @@
 //! is an error at [`ParamStore::finish`], unless the architecture names it as known-dead.
 
 use super::checkpoint::{Checkpoint, Source};
+use super::spectral::{self, Rule};
+use super::trainable::{Mode, Registry};
 use crate::{Error, Result};
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -17,6 +19,8 @@ pub struct ParamStore<'a> {
     kind: Kind,
     used: RefCell<HashSet<String>>,
     parameters: Cell<i64>,
+    /// Where the network is built for training.
+    registry: Option<&'a Registry>,
 }
 
 impl<'a> ParamStore<'a> {
@@ -27,7 +31,13 @@ impl<'a> ParamStore<'a> {
             kind,
             used: RefCell::default(),
             parameters: Cell::new(0),
+            registry: None,
         }
+    }
+
+    /// Builds for training where there is a registry: every tensor read is noted in it.
+    pub fn trained(self, registry: Option<&'a Registry>) -> Self {
+        ParamStore { registry, ..self }
     }
 
     /// The root of the key tree.
@@ -87,7 +97,25 @@ impl Params<'_> {
         }
     }
 
-    fn key(&self, name: &str) -> String {
+    /// Whether the network is built for training: nothing may be folded, packed or computed once
+    /// from a parameter.
+    pub fn trains(&self) -> bool {
+        self.store.registry.is_some()
+    }
+
+    /// Train or eval, where the network is built for training.
+    pub fn mode(&self) -> Option<&Mode> {
+        self.store.registry.map(Registry::mode)
+    }
+
+    /// How a spectrally reparametrised weight of this module is computed.
+    pub(super) fn spectral_rule(&self) -> Rule {
+        let rule = |registry: &Registry| registry.rule_of()(&self.prefix);
+        self.store.registry.map(rule).unwrap_or_default()
+    }
+
+    /// A full name of the key tree.
+    pub(super) fn key(&self, name: &str) -> String {
         match (self.prefix.as_str(), name) {
             ("", name) => name.to_string(),
             (prefix, "") => prefix.to_string(),
@@ -117,21 +145,56 @@ impl Params<'_> {
 
     /// A parameter of exactly that shape, in the run's precision.
     pub fn get(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
-        let tensor = self.read(name, shape, self.store.kind)?;
+        let tensor = self.read(name, shape, self.store.kind, true)?;
         self.count(&tensor);
         Ok(tensor)
     }
 
     /// A parameter kept in fp32 whatever the run's precision (position tables, scales).
     pub fn get_f32(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
-        let tensor = self.read(name, shape, Kind::Float)?;
+        let tensor = self.read(name, shape, Kind::Float, true)?;
         self.count(&tensor);
         Ok(tensor)
     }
 
+    /// A parameter of training only (the scale of a spectral weight), in fp32 and not counted.
+    pub(super) fn scale(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        self.read(name, shape, Kind::Float, true)
+    }
+
+    /// A whole number stored as a tensor; `None` where the file has none.
+    pub(super) fn stored_int(&self, name: &str) -> Result<Option<i64>> {
+        let tensors = self.store.checkpoint.tensors();
+        match tensors.and_then(|tensors| tensors.get(&self.key(name))) {
+            Some(stored) => Ok(Some(stored.read_stored()?.f_int64_value(&[])?)),
+            None => Ok(None),
+        }
+    }
+
     /// A buffer (running statistics, constants) in fp32; not counted as a parameter.
     pub fn buffer(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
-        self.read(name, shape, Kind::Float)
+        self.read(name, shape, Kind::Float, false)
+    }
+
+    /// A constant of the network that a saved file must hold even where nothing was read
+    /// (pixel statistics of random weights).
+    pub fn constant(&self, name: &str, value: Tensor) {
+        if let Some(registry) = self.store.registry {
+            let _noted = registry.note(&self.key(name), None, value, false);
+        }
+    }
+
+    /// A buffer of the file that follows from parameters: skipped, and in training written anew
+    /// when the network is saved.
+    pub fn recomputed(&self, name: &str, compute: impl Fn() -> Tensor + Send + 'static) {
+        self.skip(name);
+        let tensors = self.store.checkpoint.tensors();
+        let stored = tensors.and_then(|tensors| tensors.get(&self.key(name)));
+        if let (Some(registry), Some(stored)) = (self.store.registry, stored)
+            && let Some(super::Provenance::Key(key)) = &stored.provenance
+        {
+            registry.note_recomputed(key.clone(), Box::new(compute));
+        }
     }
 
     /// Marks a tensor as seen without reading it (a dead weight whose place is known).
@@ -144,11 +207,17 @@ impl Params<'_> {
         self.store.parameters.set(total);
     }
 
-    fn read(&self, name: &str, shape: &[i64], kind: Kind) -> Result<Tensor> {
-        let key = self.key(name);
+    fn read(&self, name: &str, shape: &[i64], kind: Kind, is_parameter: bool) -> Result<Tensor> {
+        let key = self.stored_key(name);
         let checkpoint = self.store.checkpoint;
         match &checkpoint.source {
-            Source::Random(seed) => random(*seed, &key, shape, kind, self.store.device),
+            Source::Random(seed) => {
+                let tensor = random(*seed, &key, shape, kind, self.store.device)?;
+                Ok(match self.store.registry {
+                    Some(registry) => registry.note(&key, None, tensor, is_parameter),
+                    None => tensor,
+                })
+            }
             Source::TorchScript => Err(Error::tensor(
                 &checkpoint.path,
                 &key,
@@ -172,9 +241,34 @@ impl Params<'_> {
                         ),
                     ));
                 }
-                self.store.used.borrow_mut().insert(key);
-                Ok(stored.read(self.store.device, kind)?.f_view(shape)?)
+                let tensor = stored.read(self.store.device, kind)?.f_view(shape)?;
+                self.store.used.borrow_mut().insert(key.clone());
+                let Some(registry) = self.store.registry else {
+                    return Ok(tensor);
+                };
+                if stored.provenance.is_none() {
+                    return Err(Error::tensor(
+                        &checkpoint.path,
+                        &key,
+                        "is computed from other tensors of this file and could not be written back to them; networks in this layout cannot be trained",
+                    ));
+                }
+                let provenance = stored.provenance.clone();
+                Ok(registry.note(&key, provenance, tensor, is_parameter))
             }
+        }
+    }
+
+    /// The full name under which the file has `name`: a reparametrised weight that was not folded
+    /// lies under the parametrisation's `original`.
+    fn stored_key(&self, name: &str) -> String {
+        let key = self.key(name);
+        let original = key
+            .strip_suffix(".weight")
+            .map(|module| format!("{module}{}", spectral::ORIGINAL));
+        match original {
+            Some(original) if self.trains() && self.store.checkpoint.has(&original) => original,
+            _ => key,
         }
     }
 }

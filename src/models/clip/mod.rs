@@ -21,7 +21,7 @@ use super::{
     AdaptorFeatures, Architecture, Backbone, BackboneInfo, BuildOptions, Features, Request,
 };
 use crate::Result;
-use crate::weights::{Checkpoint, Layout, ParamStore};
+use crate::weights::{Checkpoint, Layout, ParamStore, Registry, Trainable};
 use config::Config;
 use indexmap::IndexMap;
 use layouts::Origin;
@@ -66,11 +66,13 @@ impl Architecture for ClipArchitecture {
             };
             (Layout::new("", &[]), origin)
         });
-        let checkpoint = layout.apply(checkpoint)?;
-        let config = Config::read(&checkpoint, origin, &options.zoo_hints)?;
-        Clip::new(&checkpoint, &config, options)
-            .map(|model| Box::new(model) as Box<dyn Backbone>)
-            .map_err(|e| layout.explain(e))
+        let ours = layout.apply(checkpoint)?;
+        let config = Config::read(&ours, origin, &options.zoo_hints)?;
+        let registry = options.registry();
+        let model = Clip::new(&ours, &config, options, registry.as_ref());
+        let mut model = model.map_err(|e| layout.explain(e))?;
+        model.trainable = registry.map(|r| r.finish(checkpoint));
+        Ok(Box::new(model))
     }
 }
 
@@ -86,11 +88,17 @@ struct Clip {
     head: Option<Linear>,
     tokens_before_norm: bool,
     info: BackboneInfo,
+    trainable: Option<Trainable>,
 }
 
 impl Clip {
-    fn new(checkpoint: &Checkpoint, config: &Config, options: &BuildOptions) -> Result<Self> {
-        let store = ParamStore::new(checkpoint, options.device, options.kind);
+    fn new(
+        checkpoint: &Checkpoint,
+        config: &Config,
+        options: &BuildOptions,
+        registry: Option<&Registry>,
+    ) -> Result<Self> {
+        let store = ParamStore::new(checkpoint, options.device, options.kind).trained(registry);
         let p = store.root();
         let (width, eps) = (config.block.width, config.block.eps);
         let table = p.get_f32("pos_embed", &[1, 1 + config.side * config.side, width])?;
@@ -102,7 +110,7 @@ impl Clip {
             ),
             patch_embed: PatchEmbed::new(&p.pp("patch_embed.proj"), config.patch, width, false)?,
             cls_token: p.get("cls_token", &[1, 1, width])?,
-            pos_embed: Positions::new(&table, 1, config.rule, config.keep, options.kind)?,
+            pos_embed: Positions::new(&p, table, 1, config.rule, config.keep)?,
             norm_pre: LayerNorm::new(p.pp("norm_pre"), width, eps)?,
             blocks: vit::blocks(&p.pp("blocks"), config.depth, &config.block)?,
             norm: LayerNorm::new(p.pp("norm"), width, eps)?,
@@ -113,6 +121,7 @@ impl Clip {
             },
             tokens_before_norm: options.tokens_before_norm,
             info: info(config, options),
+            trainable: None,
         };
         store.finish(is_beside_image_tower)?;
         model.info.parameters = store.parameters();
@@ -151,6 +160,10 @@ fn info(config: &Config, options: &BuildOptions) -> BackboneInfo {
 impl Backbone for Clip {
     fn info(&self) -> &BackboneInfo {
         &self.info
+    }
+
+    fn trainable(&self) -> Option<&Trainable> {
+        self.trainable.as_ref()
     }
 
     fn forward(&self, x: &Tensor, request: &Request) -> Result<Features> {

@@ -16,7 +16,7 @@ use super::positions::{Keep, Positions};
 use super::vit::{self, Block, PatchEmbed, TokenSplit};
 use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features, Request};
 use crate::Result;
-use crate::weights::{Checkpoint, OUTSIDE, ParamStore, Params};
+use crate::weights::{Checkpoint, OUTSIDE, ParamStore, Params, Registry, Trainable};
 use config::Config;
 use indexmap::IndexMap;
 use layouts::Origin;
@@ -42,11 +42,13 @@ impl Architecture for DinoV2Architecture {
             let origin = layouts::by_config(&checkpoint.config).unwrap_or(Origin::Hub);
             ("", origin)
         });
-        let (layout, checkpoint) = layouts::ours(checkpoint, prefix, origin)?;
-        let config = Config::read(&checkpoint, origin)?;
-        DinoV2::new(&checkpoint, &config, options)
-            .map(|model| Box::new(model) as Box<dyn Backbone>)
-            .map_err(|e| layout.explain(e))
+        let (layout, ours) = layouts::ours(checkpoint, prefix, origin)?;
+        let config = Config::read(&ours, origin)?;
+        let registry = options.registry();
+        let model = DinoV2::new(&ours, &config, options, registry.as_ref());
+        let mut model = model.map_err(|e| layout.explain(e))?;
+        model.trainable = registry.map(|r| r.finish(checkpoint));
+        Ok(Box::new(model))
     }
 }
 
@@ -60,11 +62,17 @@ pub struct DinoV2 {
     blocks: Vec<Block>,
     norm: LayerNorm,
     info: BackboneInfo,
+    trainable: Option<Trainable>,
 }
 
 impl DinoV2 {
-    fn new(checkpoint: &Checkpoint, config: &Config, options: &BuildOptions) -> Result<Self> {
-        let store = ParamStore::new(checkpoint, options.device, options.kind);
+    fn new(
+        checkpoint: &Checkpoint,
+        config: &Config,
+        options: &BuildOptions,
+        registry: Option<&Registry>,
+    ) -> Result<Self> {
+        let store = ParamStore::new(checkpoint, options.device, options.kind).trained(registry);
         let p = store.root();
         let width = config.block.width;
         if config.mask_token {
@@ -86,6 +94,7 @@ impl DinoV2 {
             blocks: vit::blocks(&p.pp("blocks"), config.depth, &config.block)?,
             norm: LayerNorm::new(p.pp("norm"), width, config.block.eps)?,
             info: info(config),
+            trainable: None,
         };
         // Beside the prefix lie classifiers and the heads of training.
         store.finish(|key| key.starts_with(OUTSIDE))?;
@@ -98,11 +107,15 @@ impl DinoV2 {
 fn positions(p: &Params, config: &Config) -> Result<Positions> {
     let (side, width) = (config.side, config.block.width);
     let rows = side * side + i64::from(config.class_row);
-    let mut table = p.get_f32("pos_embed", &[1, rows, width])?;
-    if !config.class_row {
-        table = Tensor::cat(&[Tensor::zeros_like(&table.narrow(1, 0, 1)), table], 1);
+    let table = p.get_f32("pos_embed", &[1, rows, width])?;
+    if config.class_row {
+        return Positions::new(p, table, 1, config.rule, Keep::SameGrid);
     }
-    Positions::new(&table, 1, config.rule, Keep::SameGrid, p.kind())
+    let with_class_row = move || {
+        let zeros = Tensor::zeros_like(&table.narrow(1, 0, 1));
+        Tensor::cat(&[&zeros, &table], 1)
+    };
+    Positions::of_rows(p, rows + 1, 1, config.rule, Keep::SameGrid, with_class_row)
 }
 
 fn info(config: &Config) -> BackboneInfo {
@@ -141,6 +154,10 @@ fn info(config: &Config) -> BackboneInfo {
 impl Backbone for DinoV2 {
     fn info(&self) -> &BackboneInfo {
         &self.info
+    }
+
+    fn trainable(&self) -> Option<&Trainable> {
+        self.trainable.as_ref()
     }
 
     fn forward(&self, x: &Tensor, request: &Request) -> Result<Features> {

@@ -10,13 +10,14 @@ mod rope;
 
 pub use rope::Rope;
 
+use super::derived::Derived;
 use super::facts::{check_heads, float, int, known};
 use super::layers::{Activation, LayerNorm};
 use super::normalise::{self, Normalise};
 use super::vit::{self, Block, BlockConfig, FfnKind, PatchEmbed, TokenSplit};
 use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features, Request};
 use crate::Result;
-use crate::weights::{Checkpoint, Layout, ParamStore};
+use crate::weights::{Checkpoint, Layout, ParamStore, Registry, Trainable};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use tch::Tensor;
@@ -36,13 +37,15 @@ impl Architecture for DinoV3Architecture {
     }
 
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
-        let (layout, checkpoint) = layouts::ours(checkpoint)
+        let (layout, ours) = layouts::ours(checkpoint)
             .unwrap_or_else(|| (Layout::new("", &[]), Ok(checkpoint.clone())));
-        let checkpoint = checkpoint?;
-        let config = Config::read(&checkpoint)?;
-        DinoV3::new(&checkpoint, &config, options)
-            .map(|model| Box::new(model) as Box<dyn Backbone>)
-            .map_err(|e| layout.explain(e))
+        let ours = ours?;
+        let config = Config::read(&ours)?;
+        let registry = options.registry();
+        let model = DinoV3::new(&ours, &config, options, registry.as_ref());
+        let mut model = model.map_err(|e| layout.explain(e))?;
+        model.trainable = registry.map(|r| r.finish(checkpoint));
+        Ok(Box::new(model))
     }
 }
 
@@ -118,16 +121,22 @@ struct DinoV3 {
     normalise: Normalise,
     patch_embed: PatchEmbed,
     /// [1, 1 + R, C]: class token, then registers
-    prefix: Tensor,
+    prefix: Derived,
     rope: Rope,
     blocks: Vec<Block>,
     norm: LayerNorm,
     info: BackboneInfo,
+    trainable: Option<Trainable>,
 }
 
 impl DinoV3 {
-    fn new(checkpoint: &Checkpoint, config: &Config, options: &BuildOptions) -> Result<Self> {
-        let store = ParamStore::new(checkpoint, options.device, options.kind);
+    fn new(
+        checkpoint: &Checkpoint,
+        config: &Config,
+        options: &BuildOptions,
+        registry: Option<&Registry>,
+    ) -> Result<Self> {
+        let store = ParamStore::new(checkpoint, options.device, options.kind).trained(registry);
         let p = store.root();
         let BlockConfig {
             width, heads, eps, ..
@@ -145,11 +154,12 @@ impl DinoV3 {
                 options.kind,
             ),
             patch_embed: PatchEmbed::new(&p.pp("patch_embed.proj"), config.patch, width, true)?,
-            prefix: Tensor::cat(&[cls_token, storage_tokens], 1),
+            prefix: Derived::new(&p, move || Tensor::cat(&[&cls_token, &storage_tokens], 1)),
             rope: Rope::new(width / heads, config.rope_base, options.device),
             blocks: vit::blocks(&p.pp("blocks"), config.depth, &config.block)?,
             norm: LayerNorm::new(p.pp("norm"), width, eps)?,
             info: info(config),
+            trainable: None,
         };
         // The periods are computed; `local_cls_norm` serves training only.
         store.finish(|key| key == "rope_embed.periods" || key.starts_with("local_cls_norm."))?;
@@ -184,12 +194,19 @@ impl Backbone for DinoV3 {
         &self.info
     }
 
+    fn trainable(&self) -> Option<&Trainable> {
+        self.trainable.as_ref()
+    }
+
     fn forward(&self, x: &Tensor, request: &Request) -> Result<Features> {
         let grid = self.patch_embed.grid(x);
         let angles = self.rope.at(grid);
         let turn = |t: Tensor| rope::rotate(&t, &angles);
         let patches = self.patch_embed.forward(&self.normalise.forward(x));
-        let prefix = self.prefix.expand([patches.size()[0], -1, -1], false);
+        let prefix = self
+            .prefix
+            .value()
+            .expand([patches.size()[0], -1, -1], false);
         let split = TokenSplit {
             prefix: self.info.prefix_tokens,
             grid,

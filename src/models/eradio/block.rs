@@ -6,7 +6,7 @@ use super::conv::{Conv, Shape};
 use super::shift;
 use super::windows::Windows;
 use crate::Result;
-use crate::models::layers::{Activation, LayerNorm, Linear};
+use crate::models::layers::{Activation, LayerNorm, Linear, add_residual};
 use crate::weights::Params;
 use tch::Tensor;
 
@@ -68,18 +68,22 @@ impl Sampling {
             let (down, up) = (p.pp("downsample_op"), p.pp("upsample_op"));
             let size = [dim, dim, ratio, ratio];
             let cell = ratio * ratio * dim;
+            let (weight, bias) = (down.get("weight", &size)?, down.get("bias", &[dim])?);
             // [out, in, y, x] -> rows out, columns (y, x, in)
-            let down_weight = down.get("weight", &size)?.permute([0, 2, 3, 1]);
+            let down = move || {
+                let weight = weight.permute([0, 2, 3, 1]).reshape([dim, cell]);
+                (weight, Some(bias.shallow_clone()))
+            };
+            let (weight, bias) = (up.get("weight", &size)?, up.get("bias", &[dim])?);
             // [in, out, y, x] -> rows (y, x, out), columns in
-            let up_weight = up.get("weight", &size)?.permute([2, 3, 1, 0]);
-            let up_bias = up.get("bias", &[dim])?.repeat([ratio * ratio]);
+            let up = move || {
+                let weight = weight.permute([2, 3, 1, 0]).reshape([cell, dim]);
+                (weight, Some(bias.repeat([ratio * ratio])))
+            };
             Ok(Sampling::Strided {
                 ratio,
-                down: Linear::from_tensors(
-                    down_weight.reshape([dim, cell]),
-                    Some(down.get("bias", &[dim])?),
-                )?,
-                up: Linear::from_tensors(up_weight.reshape([cell, dim]), Some(up_bias))?,
+                down: Linear::arranged(p, down)?,
+                up: Linear::arranged(p, up)?,
             })
         } else {
             Ok(Sampling::Pooled {
@@ -120,7 +124,7 @@ impl AttentionBlock {
         let mut y = match &self.sampling {
             Sampling::Full { pre_conv } => {
                 let map = match pre_conv {
-                    Some(conv) => conv.forward(x).g_add_(x),
+                    Some(conv) => add_residual(conv.forward(x), x),
                     None => x + x,
                 };
                 self.on_map(map, full)
@@ -161,6 +165,9 @@ impl AttentionBlock {
                     .upsample_nearest2d([height, width], None, None)
             }
         };
+        if y.requires_grad() || y.kind() != x.kind() {
+            return (y + x) * 0.5;
+        }
         y.lerp_(x, 0.5)
     }
 
@@ -180,13 +187,12 @@ impl AttentionBlock {
 
     /// tokens: [n, window², C]
     fn on_tokens(&self, tokens: Tensor, window: i64, mask: Option<&Tensor>) -> Tensor {
-        let mut tokens = tokens;
         let y = self
             .attn
             .forward(&self.norm1.forward(&tokens), window, mask);
-        tokens = tokens.g_add_(&scale(y, &self.gamma1));
+        let tokens = add_residual(tokens, &scale(y, &self.gamma1));
         let y = self.mlp.forward(&self.norm2.forward(&tokens));
-        tokens.g_add_(&scale(y, &self.gamma2))
+        add_residual(tokens, &scale(y, &self.gamma2))
     }
 }
 

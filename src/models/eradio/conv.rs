@@ -1,13 +1,16 @@
-//! Convolutions with their batch normalisation folded in at load (upstream `switch_to_deploy`).
+//! Convolutions with batch normalisation, which for inference is folded into them at load (upstream
+//! `switch_to_deploy`).
 
 use crate::Result;
 use crate::models::layers::{Activation, unwrap};
 use crate::runtime::shim::{self, PackedConv, Pointwise};
-use crate::weights::Params;
+use crate::weights::{Mode, Params};
 use tch::Tensor;
 
 /// BatchNorm2d's eps everywhere in E-RADIO (torch's default).
 const BATCH_NORM_EPS: f64 = 1e-5;
+/// Share of a batch's statistics in the running ones (torch's default).
+const BATCH_NORM_MOMENTUM: f64 = 0.1;
 
 /// Kernel size, stride, padding and groups.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +39,17 @@ impl Shape {
     pub fn groups(self, groups: i64) -> Self {
         Shape { groups, ..self }
     }
+
+    /// Of a kernel from `channels` to as many.
+    fn kernel_size(self, channels: i64) -> [i64; 4] {
+        let input = channels / self.groups;
+        [channels, input, self.kernel, self.kernel]
+    }
+
+    fn convolve(self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+        let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
+        x.conv2d(weight, bias, stride, padding, [1, 1], self.groups)
+    }
 }
 
 /// act(conv(x) + bias); maps are [B, C, H, W] in channels-last memory.
@@ -49,6 +63,17 @@ pub struct Conv {
 enum Kernel {
     Plain { weight: Tensor, bias: Tensor },
     Packed(PackedConv),
+    Trained(Box<Trained>),
+}
+
+/// A convolution in training, with its batch normalisation behind it.
+struct Trained {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    norm: BatchNorm,
+    /// What multiplies the normalised map, per channel (a layer scale).
+    gamma: Option<Tensor>,
+    mode: Mode,
 }
 
 impl Conv {
@@ -62,8 +87,8 @@ impl Conv {
     ) -> Result<Self> {
         let size = [output, input / shape.groups, shape.kernel, shape.kernel];
         let weight = p.pp("conv").get_f32("weight", &size)?;
-        let (weight, bias) = BatchNorm::new(&p.pp("bn"), output)?.fold(&weight, None);
-        Self::from_tensors(p, &weight, &bias, shape, activation)
+        let norm = BatchNorm::new(&p.pp("bn"), output)?;
+        Self::normalised(p, weight, None, norm, None, shape, activation)
     }
 
     /// As [`Conv::with_batch_norm`], multiplied channel-wise by `gamma` [C] (a layer scale).
@@ -71,18 +96,12 @@ impl Conv {
         p: &Params,
         channels: i64,
         shape: Shape,
-        gamma: &Tensor,
+        gamma: Tensor,
     ) -> Result<Self> {
-        let size = [
-            channels,
-            channels / shape.groups,
-            shape.kernel,
-            shape.kernel,
-        ];
+        let size = shape.kernel_size(channels);
         let weight = p.pp("conv").get_f32("weight", &size)?;
-        let (weight, bias) = BatchNorm::new(&p.pp("bn"), channels)?.fold(&weight, None);
-        let weight = weight * gamma.view([-1, 1, 1, 1]);
-        Self::from_tensors(p, &weight, &(bias * gamma), shape, None)
+        let norm = BatchNorm::new(&p.pp("bn"), channels)?;
+        Self::normalised(p, weight, None, norm, Some(gamma), shape, None)
     }
 
     /// A convolution with a bias of its own (`conv1` of the neck), followed by `norm`.
@@ -92,16 +111,41 @@ impl Conv {
         channels: i64,
         shape: Shape,
     ) -> Result<Self> {
-        let size = [
-            channels,
-            channels / shape.groups,
-            shape.kernel,
-            shape.kernel,
-        ];
-        let weight = conv.get_f32("weight", &size)?;
+        let weight = conv.get_f32("weight", &shape.kernel_size(channels))?;
         let bias = conv.get_f32("bias", &[channels])?;
-        let (weight, bias) = BatchNorm::new(norm, channels)?.fold(&weight, Some(&bias));
-        Self::from_tensors(conv, &weight, &bias, shape, None)
+        let norm = BatchNorm::new(norm, channels)?;
+        Self::normalised(conv, weight, Some(bias), norm, None, shape, None)
+    }
+
+    fn normalised(
+        p: &Params,
+        weight: Tensor,
+        bias: Option<Tensor>,
+        norm: BatchNorm,
+        gamma: Option<Tensor>,
+        shape: Shape,
+        activation: Option<Activation>,
+    ) -> Result<Self> {
+        if let Some(mode) = p.mode() {
+            let mode = mode.clone();
+            let trained = Trained {
+                weight,
+                bias,
+                norm,
+                gamma,
+                mode,
+            };
+            return Ok(Conv {
+                kernel: Kernel::Trained(Box::new(trained)),
+                shape,
+                activation,
+            });
+        }
+        let (mut weight, mut bias) = norm.fold(&weight, bias.as_ref());
+        if let Some(gamma) = gamma {
+            (weight, bias) = (weight * gamma.view([-1, 1, 1, 1]), bias * gamma);
+        }
+        Self::from_tensors(p, &weight, &bias, shape, activation)
     }
 
     fn from_tensors(
@@ -139,52 +183,68 @@ impl Conv {
                 Some(Err(other)) => other.apply(unwrap(packed.forward(x, Pointwise::None))),
             },
             Kernel::Plain { weight, bias } => {
-                let Shape {
-                    stride,
-                    padding,
-                    groups,
-                    ..
-                } = self.shape;
-                let y = x.conv2d(
-                    weight,
-                    Some(bias),
-                    [stride, stride],
-                    [padding, padding],
-                    [1, 1],
-                    groups,
-                );
-                match self.activation {
-                    None => y,
-                    Some(activation) => activation.apply(y),
-                }
+                self.activate(self.shape.convolve(x, weight, Some(bias)))
             }
+            Kernel::Trained(trained) => self.activate(trained.forward(x, self.shape)),
+        }
+    }
+
+    fn activate(&self, y: Tensor) -> Tensor {
+        match self.activation {
+            None => y,
+            Some(activation) => activation.apply(y),
         }
     }
 }
 
-/// Inference-time batch normalisation as a scale and a shift per channel.
+impl Trained {
+    fn forward(&self, x: &Tensor, shape: Shape) -> Tensor {
+        let y = shape.convolve(x, &self.weight, self.bias.as_ref());
+        let norm = &self.norm;
+        let y = y.batch_norm(
+            Some(&norm.weight),
+            Some(&norm.bias),
+            Some(&norm.running_mean),
+            Some(&norm.running_var),
+            self.mode.is_train(),
+            BATCH_NORM_MOMENTUM,
+            BATCH_NORM_EPS,
+            true,
+        );
+        match &self.gamma {
+            None => y,
+            Some(gamma) => y * gamma.view([-1, 1, 1]),
+        }
+    }
+}
+
+/// Batch normalisation, [C] each.
 struct BatchNorm {
-    scale: Tensor,
-    shift: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
 }
 
 impl BatchNorm {
     fn new(p: &Params, channels: i64) -> Result<Self> {
-        let weight = p.get_f32("weight", &[channels])?;
-        let bias = p.get_f32("bias", &[channels])?;
-        let mean = p.buffer("running_mean", &[channels])?;
-        let variance = p.buffer("running_var", &[channels])?;
-        let scale = weight / (variance + BATCH_NORM_EPS).sqrt();
-        let shift = bias - mean * &scale;
-        Ok(BatchNorm { scale, shift })
+        Ok(BatchNorm {
+            weight: p.get_f32("weight", &[channels])?,
+            bias: p.get_f32("bias", &[channels])?,
+            running_mean: p.buffer("running_mean", &[channels])?,
+            running_var: p.buffer("running_var", &[channels])?,
+        })
     }
 
-    /// The weight and bias of the convolution in front that give the same as both layers.
+    /// The weight and bias of the convolution in front that give the same as both layers do with
+    /// the running statistics.
     fn fold(&self, weight: &Tensor, bias: Option<&Tensor>) -> (Tensor, Tensor) {
-        let folded = weight * self.scale.view([-1, 1, 1, 1]);
+        let scale = &self.weight / (&self.running_var + BATCH_NORM_EPS).sqrt();
+        let shift = &self.bias - &self.running_mean * &scale;
+        let folded = weight * scale.view([-1, 1, 1, 1]);
         let shift = match bias {
-            None => self.shift.shallow_clone(),
-            Some(bias) => bias * &self.scale + &self.shift,
+            None => shift,
+            Some(bias) => bias * &scale + shift,
         };
         (folded, shift)
     }

@@ -2,19 +2,18 @@
 
 use super::config::{self, Config};
 use super::{Model, Network};
-use crate::models::architecture::{Architecture, BuildOptions, Window};
+use crate::models::architecture::{Architecture, BuildOptions, Purpose, Window};
 use crate::models::backbone::{Backbone, BackboneInfo};
 use crate::models::normalise::{self, Normalise};
 use crate::models::radio::adaptor::Adaptor;
 use crate::models::radio::args::Args;
 use crate::models::radio::config::adaptors;
-use crate::models::radio::fold;
 use crate::models::radio::keys::Keys;
 use crate::models::radio::normalizer::FeatureNormalizer;
-use crate::weights::{Checkpoint, ParamStore, Params};
+use crate::weights::{Checkpoint, ParamStore, Params, Registry, spectral};
 use crate::{Error, Result};
 use serde_json::{Map, json};
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 
 /// Side of the released model's preferred resolution (upstream's RESOURCE_MAP).
 const PREFERRED: i64 = 512;
@@ -44,24 +43,40 @@ impl Architecture for ERadio {
                 "these are E-RADIO's tensors, but nothing beside or in the file says its window and heads; put the checkpoint's args beside it as args.json",
             ))
         })?;
-        let Some(kind) = config::layout(checkpoint) else {
-            return Ok(Box::new(Model::new(checkpoint, options, config)?));
-        };
         let args = Args::of(&checkpoint.config);
-        let names = Keys::of(checkpoint, kind, false, args);
-        let build = || {
-            let (plain, _) = fold::fold(&names.apply(checkpoint)?, args)?;
-            Model::new(&plain, options, config)
+        let registry = options.registry_with(args.spectral());
+        let mut model = match config::layout(checkpoint) {
+            None => Model::new(checkpoint, options, registry.as_ref(), config)?,
+            Some(kind) => {
+                let names = Keys::of(checkpoint, kind, false, args);
+                let build = || {
+                    let mut ours = names.apply(checkpoint)?;
+                    if options.purpose == Purpose::Inference {
+                        ours = spectral::fold(&ours, &args.spectral())?.0;
+                    }
+                    Model::new(&ours, options, registry.as_ref(), config)
+                };
+                build().map_err(|error| names.explain(error, checkpoint))?
+            }
         };
-        let model = build().map_err(|error| names.explain(error, checkpoint))?;
+        model.trainable = registry.map(|r| r.finish(checkpoint));
         Ok(Box::new(model))
+    }
+
+    fn trains_from_scratch(&self) -> bool {
+        true
     }
 }
 
 impl Model {
     /// `checkpoint` has the names of [`crate::models::radio::keys`].
-    fn new(checkpoint: &Checkpoint, options: &BuildOptions, config: Config) -> Result<Self> {
-        let store = ParamStore::new(checkpoint, options.device, options.kind);
+    fn new(
+        checkpoint: &Checkpoint,
+        options: &BuildOptions,
+        registry: Option<&Registry>,
+        config: Config,
+    ) -> Result<Self> {
+        let store = ParamStore::new(checkpoint, options.device, options.kind).trained(registry);
         let root = store.root();
         let network = Network::new(&root.pp("model"), &config)?;
         let parameters = store.parameters();
@@ -74,7 +89,7 @@ impl Model {
         root.skip("summary_idxs");
 
         // Heads stay in fp32 whatever the backbone's precision (upstream casts the backbone only).
-        let head_store = ParamStore::new(checkpoint, options.device, Kind::Float);
+        let head_store = ParamStore::new(checkpoint, options.device, Kind::Float).trained(registry);
         let heads = head_store.root().pp("adaptors");
         let eps = options.attention_head_eps.unwrap_or(ATTENTION_HEAD_EPS);
         let adaptors = adaptors(checkpoint, Args::of(&checkpoint.config))?
@@ -104,6 +119,7 @@ impl Model {
             adaptors,
             window: options.window,
             kind: options.kind,
+            trainable: None,
         })
     }
 }
@@ -116,6 +132,11 @@ fn conditioner(
 ) -> Result<Option<Normalise>> {
     let p = root.pp("input_conditioner");
     let constants = if checkpoint.tensors().is_none() {
+        let (mean, std) = normalise::CLIP;
+        for (name, values) in [("norm_mean", mean), ("norm_std", std)] {
+            let values = Tensor::from_slice(&values).to_kind(Kind::Float);
+            p.constant(name, values.view([3, 1, 1]));
+        }
         normalise::CLIP
     } else if p.has("norm_mean") {
         let three = |name: &str| -> Result<[f64; 3]> {

@@ -6,8 +6,8 @@
 //! radio-eval latency --model e-radio_v2 --resolution 224 --window optimal
 //! ```
 //!
-//! Batch normalisation is folded into the convolutions at load, the position bias is computed
-//! once per window, and maps stay in channels-last memory, where windows are cut without
+//! For inference, batch normalisation is folded into the convolutions at load and the position bias
+//! computed once per window; and maps stay in channels-last memory, where windows are cut without
 //! transposing.
 
 mod attention;
@@ -33,6 +33,7 @@ use super::normalise::Normalise;
 use super::radio::adaptor::Adaptor;
 use super::radio::normalizer::FeatureNormalizer;
 use super::request::{Aggregation, BlockPlan, Request};
+use crate::weights::Trainable;
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
 
@@ -52,6 +53,7 @@ struct Model {
     adaptors: Vec<Adaptor>,
     window: Window,
     kind: Kind,
+    trainable: Option<Trainable>,
 }
 
 /// `set_optimal_window_size`: the largest divisor of min(H, W) / 32 that is at most 16.
@@ -66,6 +68,10 @@ pub fn optimal_window(height: i64, width: i64) -> i64 {
 impl Backbone for Model {
     fn info(&self) -> &BackboneInfo {
         &self.info
+    }
+
+    fn trainable(&self) -> Option<&Trainable> {
+        self.trainable.as_ref()
     }
 
     fn forward(&self, x: &Tensor, request: &Request) -> Result<Features> {

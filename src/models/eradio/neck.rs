@@ -64,13 +64,12 @@ impl Projection {
         let shape = Shape::same(3).groups(dim);
         let conv2 = p.pp("conv2");
         let weight = conv2.get("weight", &[output, dim, 1, 1])?;
+        let bias = conv2.get("bias", &[output])?;
+        let as_matrix = move || (weight.view([output, dim]), Some(bias.shallow_clone()));
         Ok(Projection {
             enlarge,
             conv1: Conv::biased_with_batch_norm(&p.pp("conv1"), &p.pp("norm"), dim, shape)?,
-            conv2: Linear::from_tensors(
-                weight.view([output, dim]),
-                Some(conv2.get("bias", &[output])?),
-            )?,
+            conv2: Linear::arranged(p, as_matrix)?,
         })
     }
 

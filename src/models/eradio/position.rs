@@ -2,50 +2,71 @@
 //! Swin Transformer V2).
 
 use crate::Result;
-use crate::models::layers::Linear;
 use crate::weights::Params;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
-/// Offsets between tokens -> a bias per head, through a small network; computed once per window.
+/// Offsets between tokens -> a bias per head, through a small network; computed once per window,
+/// in training in every pass.
 pub struct PositionBias {
-    hidden: Linear,
-    output: Linear,
-    heads: i64,
+    network: BiasNetwork,
+    /// By window; `None` in training.
+    computed: Option<RefCell<HashMap<i64, Tensor>>>,
+}
+
+/// `cpb_mlp`, in fp32 in any run: a few thousand numbers.
+struct BiasNetwork {
+    /// [hidden, 2]
+    hidden_weight: Tensor,
+    /// [hidden]
+    hidden_bias: Tensor,
+    /// [heads, hidden]
+    output_weight: Tensor,
     trained_window: i64,
-    device: Device,
-    computed: RefCell<HashMap<i64, Tensor>>,
 }
 
 impl PositionBias {
     pub fn new(p: &Params, heads: i64, hidden: i64, trained_window: i64) -> Result<Self> {
-        let p = p.pp("cpb_mlp");
-        Ok(PositionBias {
-            // fp32 in any run: 16·sigmoid of a few thousand numbers, once.
-            hidden: Linear::from_tensors(
-                p.pp(0).get_f32("weight", &[hidden, 2])?,
-                Some(p.pp(0).get_f32("bias", &[hidden])?),
-            )?,
-            output: Linear::from_tensors(p.pp(2).get_f32("weight", &[heads, hidden])?, None)?,
-            heads,
+        let (first, second) = (p.pp("cpb_mlp.0"), p.pp("cpb_mlp.2"));
+        let network = BiasNetwork {
+            hidden_weight: first.get_f32("weight", &[hidden, 2])?,
+            hidden_bias: first.get_f32("bias", &[hidden])?,
+            output_weight: second.get_f32("weight", &[heads, hidden])?,
             trained_window,
-            device: p.device(),
-            computed: RefCell::default(),
-        })
+        };
+        // Upstream's deployed module reads the bias of the trained window from this buffer.
+        let same = network.shallow_clone();
+        p.recomputed("relative_bias", move || same.bias(trained_window));
+        let computed = (!p.trains()).then(RefCell::default);
+        Ok(PositionBias { network, computed })
     }
 
     /// [1, heads, window², window²] in fp32, to be added to the attention's logits.
     pub fn get(&self, window: i64) -> Tensor {
-        self.computed
+        let Some(computed) = &self.computed else {
+            return self.network.bias(window);
+        };
+        computed
             .borrow_mut()
             .entry(window)
-            .or_insert_with(|| self.compute(window))
+            .or_insert_with(|| self.network.bias(window))
             .shallow_clone()
     }
+}
 
-    fn compute(&self, window: i64) -> Tensor {
-        let options = (Kind::Float, self.device);
+impl BiasNetwork {
+    fn shallow_clone(&self) -> Self {
+        BiasNetwork {
+            hidden_weight: self.hidden_weight.shallow_clone(),
+            hidden_bias: self.hidden_bias.shallow_clone(),
+            output_weight: self.output_weight.shallow_clone(),
+            trained_window: self.trained_window,
+        }
+    }
+
+    fn bias(&self, window: i64) -> Tensor {
+        let options = (Kind::Float, self.hidden_weight.device());
         // Offsets -(w-1)..w-1, in units of the trained window and on a logarithmic scale.
         let offsets = Tensor::arange_start(-(window - 1), window, options)
             / (self.trained_window - 1) as f64
@@ -55,12 +76,13 @@ impl PositionBias {
         let rows = offsets.view([side, 1]).expand([side, side], false);
         let columns = offsets.view([1, side]).expand([side, side], false);
         let table = Tensor::stack(&[rows, columns], -1).view([side * side, 2]);
-        let per_offset = self.output.forward(&self.hidden.forward(&table).relu());
+        let hidden = table.linear(&self.hidden_weight, Some(&self.hidden_bias));
+        let per_offset = hidden.relu().linear(&self.output_weight, None::<&Tensor>);
 
         let tokens = window * window;
         let bias = per_offset
             .index_select(0, &self.offset_of_pairs(window))
-            .view([tokens, tokens, self.heads])
+            .view([tokens, tokens, -1])
             .permute([2, 0, 1])
             .sigmoid()
             * 16.0;
@@ -69,7 +91,7 @@ impl PositionBias {
 
     /// For each pair of tokens (i, j) of a window the row of the table with their offset: [w⁴]
     fn offset_of_pairs(&self, window: i64) -> Tensor {
-        let place = Tensor::arange(window, (Kind::Int64, self.device));
+        let place = Tensor::arange(window, (Kind::Int64, self.hidden_weight.device()));
         let row = place
             .view([window, 1])
             .expand([window, window], false)

@@ -80,7 +80,7 @@ impl ConvBlocks {
             let p2 = p.pp("conv2");
             let conv2 = if config.layer_scale_conv.is_some() {
                 let gamma = p.get_f32("gamma", &[dim])?;
-                Conv::with_batch_norm_and_scale(&p2, dim, conv, &gamma)?
+                Conv::with_batch_norm_and_scale(&p2, dim, conv, gamma)?
             } else {
                 Conv::with_batch_norm(&p2, dim, dim, conv, None)?
             };

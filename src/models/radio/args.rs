@@ -2,6 +2,7 @@
 //!
 //! Only what matters at inference is read here; sizes come from the tensors (spec/radio.md §1.1).
 
+use crate::weights::spectral::Rule;
 use serde_json::Value;
 use tch::Kind;
 
@@ -125,15 +126,21 @@ impl<'a> Args<'a> {
 
     /// eps and number of power iterations with which spectrally reparametrised weights are folded
     /// (spec §2.11): 1e-6 and one where the argument is `true`, else as the dictionary says.
-    pub fn spectral(&self) -> (f64, i64) {
+    ///
+    /// The function tells it for a module, by our name: heads are parametrised with the defaults,
+    /// whatever the backbone's settings.
+    pub fn spectral(&self) -> impl Fn(&str) -> Rule + use<> {
         let setting = &self.0["spectral_reparam"];
-        if setting.is_object() {
-            (
-                setting["eps"].as_f64().unwrap_or(1e-12),
-                setting["n_power_iterations"].as_i64().unwrap_or(1),
-            )
-        } else {
-            (1e-6, 1)
+        let backbone = match setting.is_object() {
+            true => Rule {
+                eps: setting["eps"].as_f64().unwrap_or(1e-12),
+                iterations: setting["n_power_iterations"].as_i64().unwrap_or(1),
+            },
+            false => Rule::default(),
+        };
+        move |module| match module.starts_with("model.") {
+            true => backbone,
+            false => Rule::default(),
         }
     }
 }

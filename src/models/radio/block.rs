@@ -1,12 +1,14 @@
 //! The pre-norm transformer block of RADIO students (spec/radio.md §2.6).
 //!
-//! LayerScale and ScaledLN are constants of a layer: they are multiplied into the weights at
-//! load, in fp32, and cost nothing at run time.
+//! LayerScale and ScaledLN are constants of a layer: for inference they are multiplied into the
+//! weights at load, in fp32, and cost nothing at run time.
 
 use super::config::Config;
 use super::sizes::{FfnKind, NormKind};
 use crate::Result;
-use crate::models::layers::{Attention, LayerNorm, Linear};
+use crate::models::layers::{
+    Activation, Attention, LayerNorm, Linear, add_residual, multiply_fresh,
+};
 use crate::weights::Params;
 use tch::Tensor;
 
@@ -42,7 +44,7 @@ impl Block {
         };
         let attn = p.pp("attn");
         let qkv = Linear::new(attn.pp("qkv"), width, 3 * width, true)?;
-        let proj = scaled_linear(&attn.pp("proj"), width, width, layer_scale("ls1")?)?;
+        let proj = Linear::scaled(&attn.pp("proj"), width, width, layer_scale("ls1")?)?;
         let mlp = p.pp("mlp");
         let ls2 = layer_scale("ls2")?;
         Ok(Block {
@@ -52,14 +54,14 @@ impl Block {
             mlp: match config.ffn {
                 FfnKind::SwiGlu => Ffn::SwiGlu {
                     w12: Linear::new(mlp.pp("w12"), width, 2 * hidden, true)?,
-                    w3: scaled_linear(&mlp.pp("w3"), hidden, width, ls2)?,
+                    w3: Linear::scaled(&mlp.pp("w3"), hidden, width, ls2)?,
                 },
                 kind => Ffn::Mlp {
                     fc1: Linear::new(mlp.pp("fc1"), width, hidden, true)?,
                     norm: (kind == FfnKind::NormedMlp)
                         .then(|| LayerNorm::new(mlp.pp("norm"), hidden, MLP_NORM_EPS))
                         .transpose()?,
-                    fc2: scaled_linear(&mlp.pp("fc2"), hidden, width, ls2)?,
+                    fc2: Linear::scaled(&mlp.pp("fc2"), hidden, width, ls2)?,
                 },
             },
         })
@@ -68,12 +70,18 @@ impl Block {
     /// x: [B, N, C]
     pub fn forward(&self, x: &Tensor) -> Tensor {
         // Each branch ends in a tensor of its own, which takes up the residual in place.
-        let x = self.attn.forward(&self.norm1.forward(x), None).g_add_(x);
-        self.mlp.forward(&self.norm2.forward(&x)).g_add_(&x)
+        let x = add_residual(self.attn.forward(&self.norm1.forward(x), None), x);
+        add_residual(self.mlp.forward(&self.norm2.forward(&x)), &x)
     }
 }
 
-enum Norm {
+struct Norm {
+    kind: NormLayer,
+    /// In training: ScaledLN's factor of the output.
+    scale: Option<f64>,
+}
+
+enum NormLayer {
     Layer(LayerNorm),
     DyT {
         alpha: Tensor,
@@ -85,33 +93,37 @@ enum Norm {
 impl Norm {
     fn new(p: &Params, config: &Config, scale: f64) -> Result<Self> {
         let width = &[config.width];
-        Ok(match config.norm {
+        let folded = scale != 1.0 && !p.trains();
+        let scaled = |name: &str| -> Result<Tensor> {
+            Ok(if folded {
+                (p.get_f32(name, width)? * scale).to_kind(p.kind())
+            } else {
+                p.get(name, width)?
+            })
+        };
+        let kind = match config.norm {
             NormKind::Layer => {
-                let scaled = |name: &str| -> Result<Tensor> {
-                    Ok(if scale == 1.0 {
-                        p.get(name, width)?
-                    } else {
-                        (p.get_f32(name, width)? * scale).to_kind(p.kind())
-                    })
-                };
-                Norm::Layer(LayerNorm::from_tensors(
-                    scaled("weight")?,
-                    scaled("bias")?,
-                    config.eps,
-                ))
+                let (weight, bias) = (scaled("weight")?, scaled("bias")?);
+                NormLayer::Layer(LayerNorm::from_tensors(weight, bias, config.eps))
             }
-            NormKind::DyT => Norm::DyT {
+            NormKind::DyT => NormLayer::DyT {
                 alpha: p.get("alpha", &[1])?,
-                gamma: p.get("gamma", width)? * scale,
-                beta: p.get("beta", width)? * scale,
+                gamma: scaled("gamma")?,
+                beta: scaled("beta")?,
             },
-        })
+        };
+        let scale = (scale != 1.0 && !folded).then_some(scale);
+        Ok(Norm { kind, scale })
     }
 
     fn forward(&self, x: &Tensor) -> Tensor {
-        match self {
-            Norm::Layer(norm) => norm.forward(x),
-            Norm::DyT { alpha, gamma, beta } => beta.addcmul(gamma, &(x * alpha).tanh_()),
+        let y = match &self.kind {
+            NormLayer::Layer(norm) => norm.forward(x),
+            NormLayer::DyT { alpha, gamma, beta } => beta.addcmul(gamma, &(x * alpha).tanh_()),
+        };
+        match self.scale {
+            Some(scale) => y * scale,
+            None => y,
         }
     }
 }
@@ -132,7 +144,7 @@ impl Ffn {
     fn forward(&self, x: &Tensor) -> Tensor {
         match self {
             Ffn::Mlp { fc1, norm, fc2 } => {
-                let y = fc1.forward(x).gelu_("none");
+                let y = Activation::Gelu.apply(fc1.forward(x));
                 fc2.forward(&match norm {
                     Some(norm) => norm.forward(&y),
                     None => y,
@@ -140,18 +152,8 @@ impl Ffn {
             }
             Ffn::SwiGlu { w12, w3 } => {
                 let halves = w12.forward(x).chunk(2, -1);
-                w3.forward(&halves[0].silu().g_mul_(&halves[1]))
+                w3.forward(&multiply_fresh(halves[0].silu(), &halves[1]))
             }
         }
     }
-}
-
-/// scale * (W x + b), in the run's precision.
-fn scaled_linear(p: &Params, input: i64, output: i64, scale: Option<Tensor>) -> Result<Linear> {
-    let Some(scale) = scale else {
-        return Linear::new(p.clone(), input, output, true);
-    };
-    let weight = p.get_f32("weight", &[output, input])? * scale.unsqueeze(1);
-    let bias = p.get_f32("bias", &[output])? * scale;
-    Linear::from_tensors(weight.to_kind(p.kind()), Some(bias.to_kind(p.kind())))
 }

@@ -14,15 +14,13 @@ const CACHED_GRIDS: usize = 16;
 
 /// The learned map and the rule by which it meets a patch grid.
 pub struct PositionMap {
-    /// [1, C, side, side] fp32
-    map: Tensor,
+    /// [1, side*side, C] in the run's precision
+    table: Tensor,
     side: i64,
     /// Upstream said `true` until commit cb07f55 (2025-06-28), `false` since.
     align_corners: bool,
     /// `false`: the window is cut from the map itself, without resampling.
     cpe: bool,
-    /// The run's precision.
-    kind: Kind,
     /// [1, h*w, C] by grid
     cache: RefCell<HashMap<(i64, i64), Tensor>>,
 }
@@ -37,32 +35,44 @@ impl PositionMap {
 
     /// `table`: [1, side*side, C] in the run's precision.
     pub fn from_table(table: &Tensor, side: i64, align_corners: bool, cpe: bool) -> Self {
-        let map = table
-            .to_kind(Kind::Float)
-            .view([1, side, side, -1])
-            .permute([0, 3, 1, 2])
-            .contiguous();
         PositionMap {
-            map,
+            table: table.shallow_clone(),
             side,
             align_corners,
             cpe,
-            kind: table.kind(),
             cache: RefCell::default(),
         }
     }
 
     /// [1, C, side, side] fp32, as learned.
-    pub fn map(&self) -> &Tensor {
-        &self.map
+    pub fn map(&self) -> Tensor {
+        self.table
+            .to_kind(Kind::Float)
+            .view([1, self.side, self.side, -1])
+            .permute([0, 3, 1, 2])
+            .contiguous()
     }
 
-    /// [1, h*w, C] for the patch grid (h, w), in the run's precision; computed once per grid.
+    /// Whether a patch grid is the map's own, which is then used as it is.
+    pub fn is_own_grid(&self, grid: (i64, i64)) -> bool {
+        grid == (self.side, self.side)
+    }
+
+    /// Whether the map is resampled at all, and by random viewports in training.
+    pub fn is_cropped(&self) -> bool {
+        self.cpe
+    }
+
+    /// [1, h*w, C] for the patch grid (h, w), in the run's precision; computed once per grid
+    /// unless the map is trained.
     pub fn at(&self, grid: (i64, i64)) -> Tensor {
+        if self.table.requires_grad() {
+            return self.compute(grid);
+        }
         if let Some(ready) = self.cache.borrow().get(&grid) {
             return ready.shallow_clone();
         }
-        let table = self.compute(grid).to_kind(self.kind);
+        let table = self.compute(grid).to_kind(self.table.kind());
         let mut cache = self.cache.borrow_mut();
         if cache.len() >= CACHED_GRIDS {
             cache.clear();
@@ -75,8 +85,8 @@ impl PositionMap {
         let resample = |map: &Tensor, size: [i64; 2]| {
             map.upsample_bilinear2d(size, self.align_corners, None, None)
         };
-        let mut map = self.map.shallow_clone();
-        if (h, w) != (self.side, self.side) {
+        let mut map = self.map();
+        if !self.is_own_grid((h, w)) {
             if self.cpe {
                 let longer = h.max(w);
                 map = resample(&map, [longer, longer]);

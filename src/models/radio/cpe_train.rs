@@ -25,7 +25,7 @@ pub struct Draws {
 }
 
 impl Draws {
-    /// In upstream's order, so that a seed gives upstream's viewports.
+    /// From libtorch's generator in upstream's order, so that a seed gives upstream's viewports.
     ///
     /// `frames`: consecutive samples of one video, which share a viewport (1 for images); must
     /// divide `batch`.
@@ -67,7 +67,7 @@ impl PositionMap {
         let points = (Tensor::stack(&[x, y], -1) * size + offset) * 2.0 - 1.0; // [G,h,w,2]
         let map = self.map();
         let [_, c, rows, cols] = map.size()[..] else {
-            return map.shallow_clone();
+            return map;
         };
         const BILINEAR: i64 = 0;
         const ZEROS: i64 = 0;
@@ -80,8 +80,23 @@ impl PositionMap {
 
     /// `tokens` [B, h*w, C] with the positions of `draws`, dropped for some samples.
     pub fn add_viewports(&self, tokens: &Tensor, grid: (i64, i64), draws: &Draws) -> Tensor {
-        let kept = draws.keep.gt(POSITION_DROPOUT).to_kind(Kind::Float);
-        let positions = self.viewports(grid, draws) * kept;
-        tokens + positions.to_kind(tokens.kind())
+        self.add_kept(tokens, self.viewports(grid, draws), &draws.keep)
+    }
+
+    /// `tokens` [B, h*w, C] with positions as in a step of training: of random viewports, or of
+    /// the whole map where the grid is the map's own (no viewport is drawn then); dropped for some
+    /// samples.
+    pub fn add_in_training(&self, tokens: &Tensor, grid: (i64, i64)) -> Result<Tensor> {
+        let (batch, device) = (tokens.size()[0], tokens.device());
+        if self.is_own_grid(grid) || !self.is_cropped() {
+            let keep = Tensor::f_rand([batch, 1, 1], (Kind::Float, device))?;
+            return Ok(self.add_kept(tokens, self.at(grid), &keep));
+        }
+        Ok(self.add_viewports(tokens, grid, &Draws::random(batch, 1, device)?))
+    }
+
+    fn add_kept(&self, tokens: &Tensor, positions: Tensor, keep: &Tensor) -> Tensor {
+        let kept = keep.gt(POSITION_DROPOUT).to_kind(Kind::Float);
+        tokens + (positions * kept).to_kind(tokens.kind())
     }
 }

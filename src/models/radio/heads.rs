@@ -2,7 +2,7 @@
 //! (spec/radio.md §4.2). They stay in fp32, as upstream keeps them.
 
 use super::config::Config;
-use crate::models::layers::{Activation, LayerNorm, Linear};
+use crate::models::layers::{Activation, LayerNorm, Linear, add_residual};
 use crate::models::vit::{Block, BlockConfig, FfnKind};
 use crate::weights::{Checkpoint, Params};
 use crate::{Error, Result};
@@ -242,7 +242,7 @@ impl Mlp2 {
             None => self.fc1.forward(x),
         };
         for (norm, linear) in &self.blocks {
-            x = linear.forward(&norm.forward(&x).gelu("none")).g_add_(&x);
+            x = add_residual(linear.forward(&norm.forward(&x).gelu("none")), &x);
         }
         self.final_linear
             .forward(&self.final_norm.forward(&x).gelu("none"))

@@ -8,12 +8,12 @@ use super::normalizer::{FeatureNormalizer, InterNormalizer};
 use super::patch::PatchGenerator;
 use super::sizes::Sizes;
 use super::vitdet::VitDet;
-use super::{RadioVit, fold, heads::HeadKind, keys, precision};
-use crate::models::architecture::{Architecture, BuildOptions};
+use super::{RadioVit, heads::HeadKind, keys, precision};
+use crate::models::architecture::{Architecture, BuildOptions, Purpose};
 use crate::models::backbone::{Backbone, BackboneInfo};
 use crate::models::layers::LayerNorm;
 use crate::models::normalise::{self, MeanStd, Normalise};
-use crate::weights::{Checkpoint, ParamStore, Params, Source};
+use crate::weights::{Checkpoint, ParamStore, Params, Registry, Source, spectral};
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};
 use tch::{Device, Kind, Tensor};
@@ -46,15 +46,31 @@ impl Architecture for RadioArchitecture {
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
         Ok(Box::new(RadioVit::load(checkpoint, options)?))
     }
+
+    fn trains_from_scratch(&self) -> bool {
+        true
+    }
 }
 
 impl RadioVit {
     /// Loads strictly: a tensor of the network that is missing, wrongly shaped or without a place
     /// is an error that names it as the file does.
     pub fn load(checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Self> {
+        let rule_of = Args::of(&checkpoint.config).spectral();
+        let registry = options.registry_with(rule_of);
+        let mut model = Self::read(checkpoint, options, registry.as_ref())?;
+        model.trainable = registry.map(|r| r.finish(checkpoint));
+        Ok(model)
+    }
+
+    fn read(
+        checkpoint: &Checkpoint,
+        options: &BuildOptions,
+        registry: Option<&Registry>,
+    ) -> Result<Self> {
         if let Source::Random(_) = checkpoint.source {
             let config = Config::of_args(&checkpoint.config)?;
-            return Self::build(checkpoint, config, options, false);
+            return Self::build(checkpoint, config, options, registry, false);
         }
         let (kind, dino) = keys::detect(checkpoint).ok_or_else(|| {
             Error::file(
@@ -72,9 +88,13 @@ impl RadioVit {
         }
         let names = keys::Keys::of(checkpoint, kind, dino, args);
         let build = || {
-            let (plain, folded) = fold::fold(&names.apply(checkpoint)?, args)?;
+            let ours = names.apply(checkpoint)?;
+            let (plain, folded) = spectral::fold(&ours, &args.spectral())?;
             let config = Config::of_file(&plain, dino)?;
-            Self::build(&plain, config, options, folded)
+            match options.purpose {
+                Purpose::Inference => Self::build(&plain, config, options, registry, folded),
+                Purpose::Training => Self::build(&ours, config, options, registry, folded),
+            }
         };
         build().map_err(|error| names.explain(error, checkpoint))
     }
@@ -83,10 +103,14 @@ impl RadioVit {
         checkpoint: &Checkpoint,
         config: Config,
         options: &BuildOptions,
+        registry: Option<&Registry>,
         folded: bool,
     ) -> Result<Self> {
         let hints = &options.zoo_hints;
-        let kind = precision(options.kind, config.dtype);
+        let kind = match options.purpose {
+            Purpose::Inference => precision(options.kind, config.dtype),
+            Purpose::Training => Kind::Float,
+        };
         let align_corners = options
             .pos_align_corners
             .or(hints["pos_align_corners"].as_bool())
@@ -98,7 +122,7 @@ impl RadioVit {
             .transpose()?;
         let attention_eps = options.attention_head_eps.unwrap_or(ATTENTION_HEAD_EPS);
 
-        let store = ParamStore::new(checkpoint, options.device, kind);
+        let store = ParamStore::new(checkpoint, options.device, kind).trained(registry);
         let root = store.root();
         let model = root.pp("model");
         let patch_generator = PatchGenerator::new(
@@ -133,7 +157,7 @@ impl RadioVit {
         root.skip("summary_idxs");
 
         // Heads stay in fp32 whatever the backbone's precision (upstream casts the backbone only).
-        let head_store = ParamStore::new(checkpoint, options.device, Kind::Float);
+        let head_store = ParamStore::new(checkpoint, options.device, Kind::Float).trained(registry);
         let adaptors = config
             .adaptors
             .iter()
@@ -215,6 +239,7 @@ impl RadioVit {
             inter_normalizer,
             adaptors,
             vitdet,
+            trainable: None,
         })
     }
 }
@@ -227,7 +252,15 @@ pub(in crate::models) fn conditioner(
     kind: Kind,
 ) -> Result<Normalise> {
     let constants: MeanStd = match checkpoint.source {
-        Source::Random(_) => normalise::CLIP,
+        Source::Random(_) => {
+            let (mean, std) = normalise::CLIP;
+            let p = root.pp("input_conditioner");
+            for (name, values) in [("norm_mean", mean), ("norm_std", std)] {
+                let values = Tensor::from_slice(&values).to_kind(Kind::Float);
+                p.constant(name, values.view([3, 1, 1]));
+            }
+            normalise::CLIP
+        }
         Source::File(_) | Source::TorchScript => {
             let three = |name: &str| -> Result<[f64; 3]> {
                 let values = root.pp("input_conditioner").buffer(name, &[3, 1, 1])?;

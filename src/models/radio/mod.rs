@@ -14,7 +14,6 @@ pub mod block;
 pub mod config;
 pub mod cpe;
 pub mod cpe_train;
-pub mod fold;
 pub mod heads;
 pub mod intermediates;
 pub mod keys;
@@ -32,6 +31,7 @@ use crate::models::layers::LayerNorm;
 use crate::models::normalise::Normalise;
 use crate::models::vit::TokenSplit;
 use crate::models::{Backbone, BackboneInfo, Features, Request};
+use crate::weights::Trainable;
 use crate::{Error, Result};
 use adaptor::Adaptor;
 use block::Block;
@@ -56,6 +56,7 @@ pub struct RadioVit {
     vitdet: Option<VitDet>,
     /// Indices of the summary's cls tokens, on the device.
     summary_idxs: Tensor,
+    trainable: Option<Trainable>,
 }
 
 impl RadioVit {
@@ -140,6 +141,10 @@ impl RadioVit {
 impl Backbone for RadioVit {
     fn info(&self) -> &BackboneInfo {
         &self.info
+    }
+
+    fn trainable(&self) -> Option<&Trainable> {
+        self.trainable.as_ref()
     }
 
     fn forward(&self, x: &Tensor, request: &Request) -> Result<Features> {

@@ -2,8 +2,8 @@
 
 use super::cpe::PositionMap;
 use crate::Result;
-use crate::models::layers::Linear;
-use crate::weights::Params;
+use crate::models::layers::{Linear, add_residual, unwrap};
+use crate::weights::{Mode, Params};
 use tch::Tensor;
 
 /// Sizes of a patch generator.
@@ -24,9 +24,11 @@ pub struct PatchShape {
 pub struct PatchGenerator {
     embedder: Linear,
     positions: PositionMap,
-    /// [1, K+R, C]: cls tokens, then registers; they have no positions
+    /// [K+R, C]: cls tokens, then registers; they have no positions
     prefix: Tensor,
     patch: i64,
+    /// In train mode every sample sees another viewport of the map.
+    mode: Option<Mode>,
 }
 
 impl PatchGenerator {
@@ -43,8 +45,9 @@ impl PatchGenerator {
         Ok(PatchGenerator {
             embedder: Linear::new(p.pp("embedder"), pixels, width, shape.embed_bias)?,
             positions: PositionMap::new(p, shape.map_side, width, align_corners, shape.cpe)?,
-            prefix: prefix.unsqueeze(0),
+            prefix,
             patch,
+            mode: p.mode().cloned(),
         })
     }
 
@@ -57,11 +60,16 @@ impl PatchGenerator {
             .view([b, channels, h, p, w, p])
             .permute([0, 2, 4, 1, 3, 5]) // [B, h, w, 3, p, p]
             .reshape([b, h * w, channels * p * p]);
-        let tokens = self
-            .embedder
-            .forward(&patches)
-            .g_add_(&self.positions.at((h, w)));
-        Tensor::cat(&[&self.prefix.expand([b, -1, -1], false), &tokens], 1)
+        let tokens = self.embedder.forward(&patches);
+        let tokens = if self.mode.as_ref().is_some_and(Mode::is_train) {
+            unwrap(self.positions.add_in_training(&tokens, (h, w)))
+        } else {
+            add_residual(tokens, &self.positions.at((h, w)))
+        };
+        let prefix = self.prefix.unsqueeze(0).expand([b, -1, -1], false);
+        // Autocast leaves the tokens in fewer bits than the parameter, for the blocks to add to.
+        let tokens = tokens.to_kind(prefix.kind());
+        Tensor::cat(&[prefix, tokens], 1)
     }
 
     pub fn positions(&self) -> &PositionMap {

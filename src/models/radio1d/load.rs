@@ -8,9 +8,9 @@ use crate::models::architecture::{Architecture, BuildOptions};
 use crate::models::radio::adaptor::Adaptor;
 use crate::models::radio::args::Args;
 use crate::models::radio::patch::{PatchGenerator, PatchShape};
-use crate::models::radio::{adaptors_in, fold, keys, load, precision};
+use crate::models::radio::{adaptors_in, keys, load, precision};
 use crate::models::{Backbone, BackboneInfo};
-use crate::weights::{Checkpoint, ParamStore, Source};
+use crate::weights::{Checkpoint, ParamStore, Source, spectral};
 use crate::{Error, Result};
 use serde_json::{Map, json};
 use tch::{Kind, Tensor};
@@ -36,6 +36,10 @@ impl Architecture for Radio1dArchitecture {
                 .model()
                 .is_some_and(|name| name.starts_with("radio1d_")),
         }
+    }
+
+    fn trains(&self) -> bool {
+        false
     }
 
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
@@ -66,7 +70,7 @@ impl Radio1d {
         })?;
         let names = keys::Keys::of(checkpoint, kind, false, args);
         let build = || {
-            let (plain, folded) = fold::fold(&names.apply(checkpoint)?, args)?;
+            let (plain, folded) = spectral::fold(&names.apply(checkpoint)?, &args.spectral())?;
             let shape = Shape::of_file(&plain)?;
             Self::build(&plain, shape, options, folded)
         };

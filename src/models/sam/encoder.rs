@@ -4,6 +4,7 @@
 use super::config::Config;
 use super::rel_pos::{bias, relative_positions};
 use crate::Result;
+use crate::models::derived::Derived;
 use crate::models::layers::{Activation, LayerNorm, Linear, Mlp, attention};
 use crate::models::vit::PatchEmbed;
 use crate::weights::Params;
@@ -20,8 +21,8 @@ struct Attention {
     qkv: Linear,
     proj: Linear,
     /// [n, n, d]
-    rel_pos_h: Tensor,
-    rel_pos_w: Tensor,
+    rel_pos_h: Derived,
+    rel_pos_w: Derived,
     heads: i64,
 }
 
@@ -29,11 +30,13 @@ impl Attention {
     /// `side` = n: the window, or the whole grid.
     fn new(p: &Params, config: &Config, side: i64) -> Result<Self> {
         let width = config.width;
-        let table = |name: &str| -> Result<Tensor> {
+        let table = |name: &str| -> Result<Derived> {
             let stored = p.shape(name).and_then(|shape| shape.first().copied());
             let rows = stored.unwrap_or(2 * side - 1);
             let table = p.get(name, &[rows, width / config.heads])?;
-            Ok(relative_positions(&table, side, side))
+            Ok(Derived::new(p, move || {
+                relative_positions(&table, side, side)
+            }))
         };
         Ok(Attention {
             qkv: Linear::new(p.pp("qkv"), width, 3 * width, true)?,
@@ -56,6 +59,7 @@ impl Attention {
             .permute([2, 0, 3, 1, 4])
             .reshape([3, b * heads, n, d]);
         let (q, k, v) = (qkv.get(0), qkv.get(1), qkv.get(2));
+        let (rel_pos_h, rel_pos_w) = (self.rel_pos_h.value(), self.rel_pos_w.value());
         let one = (n * n) as usize * x.kind().elt_size_in_bytes();
         let group = (BIAS_BYTES / one).max(1) as i64;
         let parts: Vec<Tensor> = (0..b * heads)
@@ -64,7 +68,7 @@ impl Attention {
                 let count = group.min(b * heads - start);
                 let part = |t: &Tensor| t.narrow(0, start, count);
                 // Unscaled q: only the product with k is scaled.
-                let mask = bias(&part(&q), &self.rel_pos_h, &self.rel_pos_w);
+                let mask = bias(&part(&q), &rel_pos_h, &rel_pos_w);
                 let [q, k, v, mask] = [part(&q), part(&k), part(&v), mask].map(|t| t.unsqueeze(0));
                 attention(&q, &k, &v, Some(&mask)).squeeze_dim(0)
             })

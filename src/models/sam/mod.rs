@@ -18,7 +18,7 @@ use super::vit::{self, BlockGroup};
 use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features, Intermediate, Request};
 use crate::Result;
 use crate::weights::Place::Named;
-use crate::weights::{Checkpoint, Layout, OUTSIDE, ParamStore, Table};
+use crate::weights::{Checkpoint, Layout, OUTSIDE, ParamStore, Table, Trainable};
 use config::Config;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
@@ -86,6 +86,7 @@ pub struct Sam {
     pub normalise: Normalise,
     pub encoder: Encoder,
     info: BackboneInfo,
+    trainable: Option<Trainable>,
 }
 
 impl Sam {
@@ -93,12 +94,16 @@ impl Sam {
     /// encoder's tensors, and those of the decoder may be there.
     pub fn load(checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Self> {
         let layout = find(checkpoint).unwrap_or_else(|| Layout::new("", &[]));
-        let checkpoint = layout.apply(checkpoint)?;
+        let file = checkpoint;
+        let checkpoint = layout.apply(file)?;
         let config = Config::read(&checkpoint)?;
-        let store = ParamStore::new(&checkpoint, options.device, options.kind);
+        let registry = options.registry();
+        let store =
+            ParamStore::new(&checkpoint, options.device, options.kind).trained(registry.as_ref());
         let encoder = Encoder::new(&store.root(), &config)
             .and_then(|encoder| store.finish(is_decoder).map(|()| encoder))
             .map_err(|e| layout.explain(e))?;
+        let parameters = store.parameters();
         Ok(Sam {
             // segment-anything's 123.675, 116.28, 103.53 / 58.395, 57.12, 57.375 on 0..255.
             normalise: Normalise::new(
@@ -107,7 +112,8 @@ impl Sam {
                 options.kind,
             ),
             encoder,
-            info: info(&config, store.parameters()),
+            info: info(&config, parameters),
+            trainable: registry.map(|r| r.finish(file)),
         })
     }
 }
@@ -136,6 +142,10 @@ fn info(config: &Config, parameters: i64) -> BackboneInfo {
 impl Backbone for Sam {
     fn info(&self) -> &BackboneInfo {
         &self.info
+    }
+
+    fn trainable(&self) -> Option<&Trainable> {
+        self.trainable.as_ref()
     }
 
     fn forward(&self, x: &Tensor, request: &Request) -> Result<Features> {

@@ -9,6 +9,7 @@
 mod config;
 
 use super::clip::{TRANSFORMERS, is_beside_image_tower};
+use super::derived::Derived;
 use super::layers::{Activation, LayerNorm, Linear, Mlp, attention};
 use super::normalise::{self, Normalise};
 use super::positions::{Keep, Positions};
@@ -18,7 +19,9 @@ use super::{
 };
 use crate::Result;
 use crate::weights::Place::Stacked;
-use crate::weights::{Checkpoint, Layout, LazyTensor, ParamStore, Params, Source, Table};
+use crate::weights::{
+    Checkpoint, Layout, LazyTensor, ParamStore, Params, Registry, Source, Table, Trainable,
+};
 use config::Config;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
@@ -114,21 +117,23 @@ impl Architecture for SiglipArchitecture {
             let origin = origin(&checkpoint.config).unwrap_or(Origin::Transformers);
             (Layout::new("", &[]), origin)
         });
-        let mut checkpoint = layout.apply(checkpoint)?;
+        let mut ours = layout.apply(checkpoint)?;
         if origin == Origin::NaFlex {
-            as_convolution(&mut checkpoint);
+            as_convolution(&mut ours);
         }
-        let config = Config::read(&checkpoint, origin, &options.zoo_hints)?;
-        Siglip::new(&checkpoint, &config, options)
-            .map(|model| Box::new(model) as Box<dyn Backbone>)
-            .map_err(|e| layout.explain(e))
+        let config = Config::read(&ours, origin, &options.zoo_hints)?;
+        let registry = options.registry();
+        let model = Siglip::new(&ours, &config, options, registry.as_ref());
+        let mut model = model.map_err(|e| layout.explain(e))?;
+        model.trainable = registry.map(|r| r.finish(checkpoint));
+        Ok(Box::new(model))
     }
 }
 
 /// Multi-head attention of one learned query over the tokens, then a residual MLP.
 struct AttentionPool {
     /// [1, heads, 1, d]: the query does not depend on the input.
-    query: Tensor,
+    query: Derived,
     /// [2C, C]: keys and values
     kv: Linear,
     proj: Linear,
@@ -144,12 +149,19 @@ impl AttentionPool {
         let weight = in_proj.get("weight", &[3 * width, width])?;
         let bias = in_proj.get("bias", &[3 * width])?;
         let rows = |start: i64, count: i64| {
-            let bias = bias.narrow(0, start, count);
-            Linear::from_tensors(weight.narrow(0, start, count), Some(bias))
+            let (weight, bias) = (weight.shallow_clone(), bias.shallow_clone());
+            Linear::arranged(p, move || {
+                let bias = bias.narrow(0, start, count);
+                (weight.narrow(0, start, count), Some(bias))
+            })
         };
-        let query = rows(0, width)?.forward(&latent);
+        let q = rows(0, width)?;
+        let query = move || {
+            let query = q.forward(&latent);
+            query.view([1, 1, heads, width / heads]).transpose(1, 2)
+        };
         Ok(AttentionPool {
-            query: query.view([1, 1, heads, width / heads]).transpose(1, 2),
+            query: Derived::new(p, query),
             kv: rows(width, 2 * width)?,
             proj: Linear::new(p.pp("proj"), width, width, true)?,
             norm: LayerNorm::new(p.pp("norm"), width, block.eps)?,
@@ -160,13 +172,14 @@ impl AttentionPool {
     /// x: [B, N, C] -> [B, C]
     fn forward(&self, x: &Tensor) -> Tensor {
         let size = x.size();
-        let (b, n, heads, d) = (size[0], size[1], self.query.size()[1], self.query.size()[3]);
+        let query = self.query.value();
+        let (b, n, heads, d) = (size[0], size[1], query.size()[1], query.size()[3]);
         let kv = self
             .kv
             .forward(x)
             .view([b, n, 2, heads, d])
             .permute([2, 0, 3, 1, 4]);
-        let query = self.query.expand([b, -1, -1, -1], false);
+        let query = query.expand([b, -1, -1, -1], false);
         let pooled = attention(&query, &kv.get(0), &kv.get(1), None);
         let a = self
             .proj
@@ -184,11 +197,17 @@ struct Siglip {
     norm: LayerNorm,
     attn_pool: AttentionPool,
     info: BackboneInfo,
+    trainable: Option<Trainable>,
 }
 
 impl Siglip {
-    fn new(checkpoint: &Checkpoint, config: &Config, options: &BuildOptions) -> Result<Self> {
-        let store = ParamStore::new(checkpoint, options.device, options.kind);
+    fn new(
+        checkpoint: &Checkpoint,
+        config: &Config,
+        options: &BuildOptions,
+        registry: Option<&Registry>,
+    ) -> Result<Self> {
+        let store = ParamStore::new(checkpoint, options.device, options.kind).trained(registry);
         let p = store.root();
         let width = config.block.width;
         let table = p.get_f32("pos_embed", &[1, config.side * config.side, width])?;
@@ -199,11 +218,12 @@ impl Siglip {
                 options.kind,
             ),
             patch_embed: PatchEmbed::new(&p.pp("patch_embed.proj"), config.patch, width, true)?,
-            pos_embed: Positions::new(&table, 0, config.rule, Keep::SameGrid, options.kind)?,
+            pos_embed: Positions::new(&p, table, 0, config.rule, Keep::SameGrid)?,
             blocks: vit::blocks(&p.pp("blocks"), config.depth, &config.block)?,
             norm: LayerNorm::new(p.pp("norm"), width, config.block.eps)?,
             attn_pool: AttentionPool::new(&p.pp("attn_pool"), &config.block, config.activation)?,
             info: info(config),
+            trainable: None,
         };
         store.finish(is_beside_image_tower)?;
         model.info.parameters = store.parameters();
@@ -241,6 +261,10 @@ fn info(config: &Config) -> BackboneInfo {
 impl Backbone for Siglip {
     fn info(&self) -> &BackboneInfo {
         &self.info
+    }
+
+    fn trainable(&self) -> Option<&Trainable> {
+        self.trainable.as_ref()
     }
 
     fn forward(&self, x: &Tensor, request: &Request) -> Result<Features> {

@@ -39,6 +39,10 @@ impl Architecture for TorchScript {
         checkpoint.is_torchscript()
     }
 
+    fn trains(&self) -> bool {
+        false
+    }
+
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
         // A folder's checkpoint names the file that was picked in it.
         let path = checkpoint.files.first().unwrap_or(&checkpoint.path);

@@ -1,52 +1,74 @@
 //! Plots as SVG, made from records. A new plot is one new file.
 
 pub mod accuracy_throughput;
-pub mod latency_curve;
+mod axis;
+mod canvas;
+mod dots;
+pub mod latency;
+pub mod lines;
 
+use super::Record;
+use crate::Result;
 use crate::files::write_atomically;
-use crate::{Error, Result};
-use plotters::style::RGBColor;
 use std::path::Path;
 
-/// Width and height in pixels.
-const SIZE: (u32, u32) = (860, 520);
-
-/// Okabe and Ito's colours, which people with any colour vision can tell apart.
-const COLOURS: [RGBColor; 7] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(0, 0, 0),
-];
-
-fn colour(index: usize) -> RGBColor {
-    COLOURS[index % COLOURS.len()]
+/// What came of a plot.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Plot {
+    Drawn {
+        svg: String,
+        /// What is not in it, and why: one sentence each.
+        left_out: Vec<String>,
+    },
+    /// Why there is nothing to draw.
+    Nothing(String),
 }
 
-fn failed(error: impl std::fmt::Display) -> Error {
-    Error::model(format!("cannot draw the plot: {error}"))
+impl Plot {
+    fn drawn(svg: String) -> Self {
+        Plot::Drawn {
+            svg,
+            left_out: Vec::new(),
+        }
+    }
+
+    /// Writes the SVG; where there is none, takes away an older one, which would show other
+    /// records than those beside it. Returns what the user should hear.
+    pub fn save(&self, path: &Path) -> Result<Vec<String>> {
+        match self {
+            Plot::Drawn { svg, left_out } => {
+                write_atomically(path, svg.as_bytes())?;
+                Ok(left_out.clone())
+            }
+            Plot::Nothing(reason) => {
+                let mut sentence = format!("{} is not drawn: {reason}", path.display());
+                if path.exists() {
+                    std::fs::remove_file(path).map_err(|e| crate::Error::file(path, e))?;
+                    sentence += "; the one of an earlier run was removed";
+                }
+                Ok(vec![sentence])
+            }
+        }
+    }
 }
 
-/// Writes an SVG.
-pub fn save(path: &Path, svg: &str) -> Result<()> {
-    write_atomically(path, svg.as_bytes())
-}
-
-/// Name of a record's line or point: model, settings that were swept, precision.
-fn label(record: &super::Record) -> String {
+/// What tells a record's network from another of the same name: settings that were swept.
+fn variant(record: &Record) -> String {
     let mut text = record.model.name.clone();
     let settings = &record.model.settings;
     match settings.get("window") {
         None => {}
         Some(serde_json::Value::String(value)) if value == "trained" => {}
-        Some(serde_json::Value::String(value)) => text.push_str(&format!(" window {value}")),
-        Some(value) => text.push_str(&format!(" window {value}")),
+        Some(serde_json::Value::String(value)) => text += &format!(" window {value}"),
+        Some(value) => text += &format!(" window {value}"),
     }
     if let Some(vitdet) = settings.get("vitdet") {
-        text.push_str(&format!(" ViTDet window {}", vitdet["window"]));
+        text += &format!(" ViTDet window {}", vitdet["window"]);
     }
-    format!("{text} {}", record.precision)
+    text
+}
+
+/// Name of a record's line or point: model, swept settings, precision.
+fn label(record: &Record) -> String {
+    format!("{} {}", variant(record), record.precision)
 }
