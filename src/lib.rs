@@ -17,6 +17,7 @@ pub mod hub;
 pub mod metrics;
 pub mod models;
 pub mod report;
+pub mod rng;
 pub mod runtime;
 pub mod tasks;
 pub mod weights;

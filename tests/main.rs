@@ -1,8 +1,11 @@
 //! Integration tests, by feature: small trees, the real binary, exact results.
 
 mod adaptor_text;
+mod architecture;
+mod arguments;
 mod arithmetic;
 mod build_revision;
+mod cases_data;
 mod classification;
 mod common;
 mod eradio;
@@ -11,6 +14,7 @@ mod hub;
 mod imagenet;
 mod imagenet_figures;
 mod images;
+mod interrupt;
 mod knn;
 mod latency;
 mod plots;

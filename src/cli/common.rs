@@ -1,9 +1,10 @@
 //! Flags that several subcommands share.
 
+use super::numbers;
 use crate::models::torchscript::{Given, Layout};
 use crate::models::{BuildOptions, ModelSpec, Purpose, Window};
-use crate::runtime::device::parse_device;
-use crate::runtime::{Precision, Runtime};
+use crate::runtime::device::{self, default_threads};
+use crate::runtime::{Precision, Rank, Runtime};
 use crate::{Error, Result};
 use clap::Args;
 use std::path::PathBuf;
@@ -26,7 +27,7 @@ pub struct ModelArgs {
     #[arg(long, default_value = "trained", value_parser = parse_window)]
     pub window: Window,
     /// ViTDet window in patches (RADIO ViT)
-    #[arg(long)]
+    #[arg(long, value_parser = numbers::side())]
     pub vitdet_window: Option<i64>,
     /// How RADIO's position map is interpolated: true reproduces published figures, false
     /// matches upstream since 2025-06-28 (default: what the zoo entry says)
@@ -36,7 +37,7 @@ pub struct ModelArgs {
     #[arg(long)]
     pub tokens_before_norm: bool,
     /// LayerNorm eps in C-RADIOv4's attention head: 1e-6 (default), or 1e-5 as older timm has it
-    #[arg(long, value_name = "EPS")]
+    #[arg(long, value_name = "EPS", value_parser = numbers::positive)]
     pub attention_head_eps: Option<f64>,
     /// Mean per channel of pixels in `[0,1]` (TorchScript; else from MODEL.toml beside MODEL.pt)
     #[arg(long, value_name = "R,G,B", value_parser = parse_channels)]
@@ -45,7 +46,7 @@ pub struct ModelArgs {
     #[arg(long, value_name = "R,G,B", value_parser = parse_channels)]
     pub std: Option<[f64; 3]>,
     /// Height and width must be multiples of this (TorchScript)
-    #[arg(long, value_name = "PIXELS")]
+    #[arg(long, value_name = "PIXELS", value_parser = numbers::side())]
     pub step: Option<i64>,
     /// A four-dimensional output is [B, h, w, C] (TorchScript)
     #[arg(long)]
@@ -65,15 +66,19 @@ pub fn parse_window(text: &str) -> Result<Window, String> {
         "trained" => Ok(Window::Trained),
         "optimal" => Ok(Window::Optimal),
         _ => match text.parse() {
-            Ok(n) if n > 0 => Ok(Window::Size(n)),
+            Ok(n @ 1..=numbers::MAX_SIDE) => Ok(Window::Size(n)),
             _ => Err("use trained, optimal or a positive number of tokens".into()),
         },
     }
 }
 
-/// Sets the threads of each libtorch operator.
-pub fn set_threads(threads: usize) {
-    tch::set_num_threads(threads.clamp(1, 1024) as i32);
+/// Sets the threads of each libtorch operator: those asked for, else this process's share of the
+/// cores where processes share them, else libtorch's own choice.
+pub fn set_threads(asked: Option<usize>, rank: Rank) {
+    let shared = (rank.local_world > 1).then(|| default_threads(rank));
+    if let Some(threads) = asked.or(shared) {
+        tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+    }
 }
 
 impl ModelArgs {
@@ -163,10 +168,10 @@ pub struct RuntimeArgs {
     #[arg(long, alias = "dtype", default_value = "fp32")]
     pub precision: Precision,
     /// Threads that decode and resize (default: one per core)
-    #[arg(long)]
+    #[arg(long, value_parser = numbers::count(numbers::MAX_THREADS))]
     pub workers: Option<usize>,
     /// Threads of each libtorch operator (default: libtorch's own choice)
-    #[arg(long)]
+    #[arg(long, value_parser = numbers::count(numbers::MAX_THREADS))]
     pub threads: Option<usize>,
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -174,15 +179,15 @@ pub struct RuntimeArgs {
 
 impl RuntimeArgs {
     pub fn runtime(&self) -> Result<Runtime> {
-        if let Some(threads) = self.threads {
-            set_threads(threads);
-        }
+        let rank = Rank::SINGLE;
+        set_threads(self.threads, rank);
         tch::manual_seed(self.seed as i64);
         Ok(Runtime {
-            device: parse_device(&self.device)?,
+            device: device::open(device::parse_device(&self.device)?)?,
             precision: self.precision,
-            workers: self.workers.unwrap_or(Runtime::cpu().workers).max(1),
+            workers: self.workers.unwrap_or_else(|| default_threads(rank)),
             seed: self.seed,
+            rank,
         })
     }
 }

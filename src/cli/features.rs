@@ -2,6 +2,7 @@
 
 use super::Outcome;
 use super::common::{ModelArgs, Resolution, RuntimeArgs};
+use super::numbers;
 use crate::data::files;
 use crate::data::loader::LoaderOptions;
 use crate::data::transform::Transform;
@@ -38,7 +39,7 @@ pub struct FeaturesArgs {
     /// the model prefers)
     #[arg(long)]
     pub resolution: Option<Resolution>,
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = numbers::count(numbers::MAX_BATCH))]
     pub batch_size: usize,
 }
 

@@ -2,6 +2,7 @@
 
 use super::common::{self, Resolution};
 use super::latency_sweep::LatencyConfig;
+use super::numbers::MAX_THREADS;
 use super::{Outcome, output};
 use crate::metrics::{self, Definition, latency as metric};
 use crate::models::{ModelSpec, zoo};
@@ -9,7 +10,7 @@ use crate::report::plot::{self, accuracy_throughput};
 use crate::report::render::{self, Renderer};
 use crate::report::{Record, Table, write_text};
 use crate::runtime::shim::{OperatorRow, allow_tf32};
-use crate::runtime::{Precision, device::parse_device};
+use crate::runtime::{Precision, Rank, device};
 use crate::tasks::latency::{self, Observer, Options};
 use crate::{Error, Result};
 use clap::Args;
@@ -79,9 +80,10 @@ pub fn run(args: LatencyArgs) -> anyhow::Result<Outcome> {
         Some(path) => args.sweep.clone().or(LatencyConfig::read(path)?),
         None => args.sweep.clone(),
     };
-    if let Some(threads) = sweep.threads {
-        common::set_threads(threads);
+    if let Some(threads) = sweep.threads.filter(|n| !(1..=MAX_THREADS).contains(n)) {
+        return Err(Error::usage(format!("--threads {threads}: use 1 to {MAX_THREADS}")).into());
     }
+    common::set_threads(sweep.threads, Rank::SINGLE);
     if metrics::find(&args.accuracy).is_none() {
         let known: Vec<&str> = metrics::declared().map(|m| m.name).collect();
         return Err(Error::usage(format!(
@@ -176,10 +178,12 @@ fn options(args: &LatencyArgs, sweep: &LatencyConfig) -> Result<Options> {
         windows,
         vitdet_windows: sweep.vitdet_window.clone(),
         adaptors: sweep.adaptors.clone(),
-        device: parse_device(sweep.device.as_deref().unwrap_or("auto"))?,
+        device: device::open(device::parse_device(
+            sweep.device.as_deref().unwrap_or("auto"),
+        )?)?,
         seed: args.random_weights,
-        min_rounds: sweep.rounds.unwrap_or(7).max(1),
-        seconds: sweep.seconds.unwrap_or(5.0).max(0.0),
+        min_rounds: sweep.rounds.unwrap_or(7),
+        seconds: sweep.seconds.unwrap_or(5.0),
         baseline: sweep.baseline.clone(),
         cuda_graph: args.cuda_graph,
         profile: args.profile,

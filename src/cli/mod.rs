@@ -11,6 +11,7 @@ pub mod latency;
 pub mod latency_sweep;
 pub mod logging;
 pub mod models;
+pub mod numbers;
 pub mod output;
 pub mod recipe;
 pub mod verify;

@@ -2,6 +2,7 @@
 
 use super::Outcome;
 use super::common::{ModelArgs, RuntimeArgs};
+use super::numbers;
 use crate::models::resolve;
 use crate::tasks::verify::{Report, verify};
 use crate::weights::safetensors;
@@ -25,7 +26,7 @@ pub struct VerifyArgs {
     #[arg(long)]
     pub reference: PathBuf,
     /// Largest difference allowed, times the reference's largest value where that is above 1
-    #[arg(long, default_value_t = 1e-4)]
+    #[arg(long, default_value_t = 1e-4, value_parser = numbers::not_negative)]
     pub tolerance: f64,
     /// Print JSON
     #[arg(long)]

@@ -3,8 +3,18 @@
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// The files a pattern names, ascending; a path without `{` or `*` names itself.
+/// Files that one pattern may name; LAION's largest release has 231,000 shards.
+const MOST_FILES: u64 = 1_000_000;
+
+/// The files a pattern names, ascending; a path that exists, or is without `{` or `*`, names
+/// itself.
 pub fn expand(pattern: &Path) -> Result<Vec<PathBuf>> {
+    if !is_pattern(pattern) {
+        return match pattern.exists() {
+            true => Ok(vec![pattern.to_path_buf()]),
+            false => Err(Error::file(pattern, "is not there")),
+        };
+    }
     let text = pattern
         .to_str()
         .ok_or_else(|| Error::file(pattern, "is not UTF-8"))?;
@@ -22,46 +32,89 @@ pub fn expand(pattern: &Path) -> Result<Vec<PathBuf>> {
         return Err(Error::file(missing, format!("is missing; {text} names it")));
     }
     files.sort();
+    files.dedup();
     Ok(files)
 }
 
-/// Whether a path names several files.
+/// Whether a path names several files: it holds `{` or `*`, and nothing is called so.
 pub fn is_pattern(path: &Path) -> bool {
-    path.to_string_lossy().contains(['{', '*'])
+    path.to_string_lossy().contains(['{', '*']) && !path.exists()
 }
 
-/// Expands every `{FIRST..LAST}` (digits keep their width) and `{a,b}`.
-fn ranges(text: &str) -> Result<Vec<String>, String> {
-    let Some((before, rest)) = text.split_once('{') else {
-        return Ok(vec![text.to_string()]);
-    };
-    let (inside, after) = rest
-        .split_once('}')
-        .ok_or_else(|| "has `{` without `}`".to_string())?;
-    let parts: Vec<String> = match inside.split_once("..") {
-        None => inside.split(',').map(str::to_string).collect(),
-        Some((first, last)) => {
-            let number = |s: &str| {
-                s.parse::<u32>()
-                    .map_err(|_| format!("`{{{inside}}}` is not a range like {{000..012}}"))
-            };
-            let (start, end) = (number(first)?, number(last)?);
-            if start > end {
-                return Err(format!("`{{{inside}}}` runs backwards"));
-            }
-            let width = first.len();
-            (start..=end).map(|n| format!("{n:0width$}")).collect()
+/// A piece of a pattern.
+enum Piece<'a> {
+    Text(&'a str),
+    Choice(Vec<&'a str>),
+    /// First, last, and least number of digits.
+    Range(u64, u64, usize),
+}
+
+impl Piece<'_> {
+    fn len(&self) -> u64 {
+        match self {
+            Piece::Text(_) => 1,
+            Piece::Choice(parts) => parts.len() as u64,
+            Piece::Range(first, last, _) => (last - first).saturating_add(1),
         }
-    };
-    let tails = ranges(after)?;
-    Ok(parts
+    }
+
+    fn nth(&self, n: u64) -> String {
+        match self {
+            Piece::Text(text) => (*text).to_string(),
+            Piece::Choice(parts) => parts[n as usize].to_string(),
+            Piece::Range(first, _, width) => format!("{:0width$}", first + n),
+        }
+    }
+}
+
+/// Expands every `{FIRST..LAST}` (digits keep their width) and `{a,b}`; how many there are is
+/// known before any is written out.
+fn ranges(text: &str) -> Result<Vec<String>, String> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once('{') {
+        let (inside, after) = behind
+            .split_once('}')
+            .ok_or_else(|| "has `{` without `}`".to_string())?;
+        pieces.extend([Piece::Text(before), piece(inside)?]);
+        rest = after;
+    }
+    pieces.push(Piece::Text(rest));
+    let count = pieces
         .iter()
-        .flat_map(|part| {
-            tails
-                .iter()
-                .map(move |tail| format!("{before}{part}{tail}"))
-        })
-        .collect())
+        .fold(1u64, |product, piece| product.saturating_mul(piece.len()));
+    if count > MOST_FILES {
+        return Err(format!(
+            "names {count} files, more than the {MOST_FILES} that are possible"
+        ));
+    }
+    let name = |mut n: u64| {
+        let mut parts = Vec::new();
+        for piece in pieces.iter().rev() {
+            parts.push(piece.nth(n % piece.len()));
+            n /= piece.len();
+        }
+        parts.reverse();
+        parts.concat()
+    };
+    Ok((0..count).map(name).collect())
+}
+
+/// What stands between braces.
+fn piece(inside: &str) -> Result<Piece<'_>, String> {
+    let Some((first, last)) = inside.split_once("..") else {
+        return Ok(Piece::Choice(inside.split(',').collect()));
+    };
+    let number = |s: &str| {
+        let digits = s.bytes().all(|b| b.is_ascii_digit());
+        let number = s.parse::<u64>().ok().filter(|_| digits);
+        number.ok_or_else(|| format!("`{{{inside}}}` is not a range like {{000..012}}"))
+    };
+    let (start, end) = (number(first)?, number(last)?);
+    match start <= end {
+        true => Ok(Piece::Range(start, end, first.len())),
+        false => Err(format!("`{{{inside}}}` runs backwards")),
+    }
 }
 
 /// Files of one folder whose name matches a pattern with `*`.
@@ -114,6 +167,21 @@ mod tests {
             ["a-1", "a-2", "b-1", "b-2"]
         );
         assert!(ranges("{3..1}").unwrap_err().contains("backwards"));
+        for vast in [
+            "{0..4294967295}",
+            "{0..18446744073709551615}",
+            "{0..9999}{0..9999}",
+        ] {
+            assert!(
+                ranges(vast).unwrap_err().contains("more than the"),
+                "{vast}"
+            );
+        }
+        assert!(
+            ranges("{0..18446744073709551616}")
+                .unwrap_err()
+                .contains("not a range")
+        );
         assert!(ranges("x{1..2").unwrap_err().contains("without"));
     }
 

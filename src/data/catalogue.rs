@@ -3,6 +3,7 @@
 use crate::config::DatasetLayout;
 use crate::config::datasets;
 pub use crate::config::{DatasetConfig, SplitConfig, Task};
+use crate::data::{brace, paths};
 use crate::hub::{HubCache, RepoKind};
 use crate::runtime::home;
 use crate::{Error, Result, assets};
@@ -51,8 +52,8 @@ impl Catalogue {
         if let Some(entry) = self.entries.iter().find(|e| e.name == spec) {
             return Ok(Some(entry));
         }
-        let pattern = spec.contains(['{', '*']);
-        if pattern || Path::new(spec).exists() {
+        let path = paths::expand(spec)?;
+        if Path::new(path.as_ref()).exists() || brace::is_pattern(Path::new(path.as_ref())) {
             return Ok(None);
         }
         let mut near: Vec<(f64, &str)> = self
@@ -94,7 +95,8 @@ impl Entry {
         for root in &self.config.roots {
             match root.strip_prefix("assets:") {
                 Some(name) => roots.extend(assets::path(name).ok()),
-                None => roots.extend(expand(root)),
+                // A variable that is not set names no folder.
+                None => roots.extend(paths::expand(root).ok().map(|r| PathBuf::from(r.as_ref()))),
             }
         }
         if let Some(repo) = &self.config.hub {
@@ -142,20 +144,4 @@ impl Entry {
             .map(|(file, hash)| (file.as_str(), hash.as_str()))
             .collect()
     }
-}
-
-/// Replaces `~` and a leading `$NAME`; `None` when the variable is not set.
-fn expand(path: &str) -> Option<PathBuf> {
-    let (first, rest) = path.split_once('/').unwrap_or((path, ""));
-    let start = match first {
-        "~" => std::env::var_os("HOME")?,
-        _ => match first.strip_prefix('$') {
-            Some(name) => std::env::var_os(name).filter(|v| !v.is_empty())?,
-            None => return Some(PathBuf::from(path)),
-        },
-    };
-    Some(match rest {
-        "" => PathBuf::from(start),
-        rest => PathBuf::from(start).join(rest),
-    })
 }

@@ -90,7 +90,13 @@ fn split_summary(name: &str, source: &dyn Source, classes: usize) -> SplitSummar
 }
 
 fn classification_set(spec: &str, layout: Option<DatasetLayout>) -> Result<Summary> {
-    let set = classification::open(spec, layout)?;
+    let set = classification::look_into(
+        spec,
+        &classification::OpenOptions {
+            layout,
+            ..Default::default()
+        },
+    )?;
     let classes = set.classes.len();
     let splits = [("train", &set.train), ("val", &set.val)];
     let splits = splits

@@ -18,7 +18,14 @@ pub fn argmax(logits: &Tensor, height: i64, width: i64) -> Tensor {
     let device = logits.device();
     // Columns first: [C, h, width].
     let wide = bilinear(&logits.unsqueeze(0), rows, width).squeeze_dim(0);
-    let (upper, lower, weight) = taps(rows, height);
+    let taps = taps(rows as usize, height as usize);
+    let rows_of = |row: fn(&Tap) -> usize| {
+        let rows: Vec<i64> = taps.iter().map(|tap| row(tap) as i64).collect();
+        Tensor::from_slice(&rows)
+    };
+    let (upper, lower) = (rows_of(|tap| tap.first), rows_of(|tap| tap.second));
+    let weights: Vec<f32> = taps.iter().map(|tap| tap.weight).collect();
+    let weight = Tensor::from_slice(&weights);
     let band = (BAND / (classes * width).max(1)).clamp(1, height);
     let bands: Vec<Tensor> = (0..height)
         .step_by(band as usize)
@@ -35,23 +42,29 @@ pub fn argmax(logits: &Tensor, height: i64, width: i64) -> Tensor {
     Tensor::cat(&bands, 0)
 }
 
-/// Per output row the two input rows and the weight of the second, as libtorch computes them
+/// Where one output reads along a side: two inputs, and the weight of the second.
+#[derive(Debug, Clone, Copy)]
+pub struct Tap {
+    pub first: usize,
+    pub second: usize,
+    pub weight: f32,
+}
+
+/// The taps of a side, as libtorch computes them for `align_corners=False`
 /// (`area_pixel_compute_source_index` in fp32).
-fn taps(input: i64, output: i64) -> (Tensor, Tensor, Tensor) {
+pub fn taps(input: usize, output: usize) -> Vec<Tap> {
     let scale = input as f32 / output as f32;
-    let (mut upper, mut lower, mut weight) = (Vec::new(), Vec::new(), Vec::new());
-    for o in 0..output {
-        let at = (scale * (o as f32 + 0.5) - 0.5).max(0.0);
-        let first = (at as i64).min(input - 1);
-        upper.push(first);
-        lower.push((first + 1).min(input - 1));
-        weight.push((at - first as f32).clamp(0.0, 1.0));
-    }
-    (
-        Tensor::from_slice(&upper),
-        Tensor::from_slice(&lower),
-        Tensor::from_slice(&weight),
-    )
+    (0..output)
+        .map(|o| {
+            let at = (scale * (o as f32 + 0.5) - 0.5).max(0.0);
+            let first = (at as usize).min(input - 1);
+            Tap {
+                first,
+                second: (first + 1).min(input - 1),
+                weight: (at - first as f32).clamp(0.0, 1.0),
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]

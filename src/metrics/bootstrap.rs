@@ -1,5 +1,7 @@
 //! Confidence intervals by the percentile bootstrap (Efron 1979).
 
+use crate::rng::Rng;
+
 /// Resamples per interval.
 const RESAMPLES: usize = 1_000;
 
@@ -21,26 +23,16 @@ pub fn interval(
     if n == 0 {
         return None;
     }
-    let mut state = seed;
+    let mut rng = Rng::plain(seed);
     let mut sample = vec![0; n];
     let mut outcomes: Vec<f64> = (0..RESAMPLES)
         .map(|_| {
-            sample.fill_with(|| below(&mut state, n));
+            sample.fill_with(|| rng.below(n));
             statistic(&sample)
         })
         .collect();
     outcomes.sort_by(f64::total_cmp);
     Some((percentile(&outcomes, 0.025), percentile(&outcomes, 0.975)))
-}
-
-/// A number in 0..n from a SplitMix64 stream (multiply-shift; its bias is below n / 2^64).
-fn below(state: &mut u64, n: usize) -> usize {
-    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^= z >> 31;
-    ((u128::from(z) * n as u128) >> 64) as usize
 }
 
 /// The value below which `share` (0..1) of `sorted` lies: linear interpolation between the order

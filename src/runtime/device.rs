@@ -1,5 +1,6 @@
 //! Device, precision and thread settings of a run.
 
+use super::rank::Rank;
 use crate::{Error, Result};
 use std::str::FromStr;
 use tch::{Device, Kind, Tensor};
@@ -88,6 +89,24 @@ pub fn parse_device(text: &str) -> Result<Device> {
     }
 }
 
+/// Makes `device` the one that this process computes on. CUDA's context is opened on it now:
+/// pinned memory, which belongs to a context, would open one on device 0 where there is none yet.
+///
+/// # Errors
+/// A device that cannot be used (occupied exclusively, or of an architecture without kernels).
+pub fn open(device: Device) -> Result<Device> {
+    if device.is_cuda() {
+        let _ = Tensor::f_zeros([1], (Kind::Float, device))?;
+    }
+    Ok(device)
+}
+
+/// Threads of a kind that a process starts unless it is told: its share of the cores.
+pub fn default_threads(rank: Rank) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    rank.cores(cores)
+}
+
 /// The settings every task shares.
 #[derive(Debug, Clone, Copy)]
 pub struct Runtime {
@@ -96,6 +115,8 @@ pub struct Runtime {
     /// Worker threads for decoding and resizing.
     pub workers: usize,
     pub seed: u64,
+    /// Which process of the run this is.
+    pub rank: Rank,
 }
 
 impl Runtime {
@@ -103,8 +124,9 @@ impl Runtime {
         Runtime {
             device: Device::Cpu,
             precision: Precision::Fp32,
-            workers: std::thread::available_parallelism().map_or(1, |n| n.get()),
+            workers: default_threads(Rank::SINGLE),
             seed: 0,
+            rank: Rank::SINGLE,
         }
     }
 }

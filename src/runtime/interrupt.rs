@@ -9,7 +9,10 @@ static ASKED: AtomicBool = AtomicBool::new(false);
 pub fn install() -> Result<()> {
     ctrlc::set_handler(|| {
         if ASKED.swap(true, Ordering::SeqCst) {
-            std::process::exit(130);
+            // Not `exit`, which destroys libtorch's globals under its working threads. What counts
+            // is on the disk already: files are renamed into place when they are whole.
+            // SAFETY: ends the process; touches no memory.
+            unsafe { libc::_exit(130) };
         }
     })
     .map_err(|e| Error::model(format!("cannot install the signal handler: {e}")))

@@ -8,8 +8,10 @@ pub mod home;
 pub mod interrupt;
 pub mod launcher;
 pub mod progress;
+pub mod rank;
 pub mod shim;
 
 pub use device::{Precision, Runtime};
 pub use guard::guard;
 pub use home::home;
+pub use rank::Rank;

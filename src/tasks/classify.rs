@@ -3,6 +3,7 @@
 use super::extract::{Extracted, Extractor, Subset};
 use crate::data::Source;
 use crate::data::classification::{Class, Classification, Split};
+use crate::data::subset::evenly_spread;
 use crate::metrics::accuracy::{self, Accuracy};
 use crate::metrics::{Benchmark, Definition, benchmark};
 use crate::report::{Metric, Record, RecordBuilder};
@@ -37,7 +38,7 @@ impl Job<'_> {
     /// Features of the val images in use, by `extractor`.
     pub fn val(&self, extractor: &Extractor) -> Result<Extracted> {
         let source = self.data.need_val()?;
-        let indices = spread(source.len(), self.limit);
+        let indices = evenly_spread(source.len(), self.limit);
         extractor.summaries(&self.subset(Split::Val, source, indices))
     }
 
@@ -180,15 +181,6 @@ fn metric(accuracy: Accuracy) -> Metric {
     }
 }
 
-/// `limit` of 0..n, evenly spread: data sets are sorted by class, so the first ones would be of
-/// few classes.
-fn spread(n: usize, limit: Option<usize>) -> Vec<usize> {
-    match limit {
-        Some(limit) if limit < n => (0..limit).map(|i| i * n / limit).collect(),
-        _ => (0..n).collect(),
-    }
-}
-
 fn first_of_each_class(source: &dyn Source, classes: usize, limit: usize) -> Result<Vec<usize>> {
     let all: Vec<usize> = (0..source.len()).collect();
     let labels = labels(source, &all)?;
@@ -201,16 +193,4 @@ fn first_of_each_class(source: &dyn Source, classes: usize, limit: usize) -> Res
             *count <= limit
         })
         .collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::spread;
-
-    #[test]
-    fn a_limit_is_spread_over_the_split() {
-        assert_eq!(spread(10, Some(4)), [0, 2, 5, 7]);
-        assert_eq!(spread(3, Some(9)), [0, 1, 2]);
-        assert_eq!(spread(3, None), [0, 1, 2]);
-    }
 }

@@ -1,18 +1,18 @@
 //! A tensor that is still in its file.
 
 use super::trainable::Provenance;
+use crate::files::MappedFile;
+use crate::runtime::interrupt;
 use crate::{Error, Result};
-use memmap2::{Mmap, UncheckedAdvice};
 use std::fs::File;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
 /// A weight file mapped into memory.
 pub struct Mapping {
-    path: PathBuf,
-    map: Mmap,
+    map: MappedFile,
 }
 
 impl Mapping {
@@ -25,36 +25,16 @@ impl Mapping {
         if meta.len() == 0 {
             return Err(Error::file(path, "is empty; fetch it again"));
         }
-        // SAFETY: the map is read-only; a file changed by another process while we read it can
-        // only give wrong numbers, as with any other way of reading it.
-        let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::file(path, e))?;
-        Ok(Arc::new(Mapping {
-            path: path.to_path_buf(),
-            map,
-        }))
+        let map = MappedFile::map(path, &file).map_err(|e| Error::file(path, e))?;
+        Ok(Arc::new(Mapping { map }))
     }
 
     pub fn path(&self) -> &Path {
-        &self.path
+        self.map.path()
     }
 
     pub fn bytes(&self) -> &[u8] {
         &self.map
-    }
-
-    /// Lets the kernel drop the pages of a tensor that has been copied out, so that loading a
-    /// model holds the model, not the model and its file.
-    fn forget(&self, offset: usize, len: usize) {
-        const PAGE: usize = 4096;
-        let start = offset.next_multiple_of(PAGE);
-        let end = (offset + len) / PAGE * PAGE;
-        if end > start {
-            // SAFETY: the mapping is file-backed and read-only; dropped pages are read again.
-            let _ = unsafe {
-                self.map
-                    .unchecked_advise_range(UncheckedAdvice::DontNeed, start, end - start)
-            };
-        }
     }
 }
 
@@ -161,6 +141,8 @@ impl LazyTensor {
 
     /// Reads the values into memory of their own, on `device` and as `kind`.
     pub fn read(&self, device: Device, kind: Kind) -> Result<Tensor> {
+        // The largest networks take minutes to read.
+        interrupt::check()?;
         match &self.place {
             Place::Computed(compute) => Ok(compute()?.f_to_device(device)?.f_to_kind(kind)?),
             Place::Mapped {
@@ -184,7 +166,8 @@ impl LazyTensor {
                     .f_to_device_(device, kind, false, true)?
                     .f_contiguous()?;
                 if let Some(len) = span(&self.shape, strides, self.kind) {
-                    map.forget(*offset, len);
+                    // Loading a model holds the model, not the model and its file.
+                    map.map.forget(*offset, len);
                 }
                 Ok(copy)
             }

@@ -6,6 +6,7 @@
 use super::checkpoint::{Checkpoint, Source};
 use super::spectral::{self, Rule};
 use super::trainable::{Mode, Registry};
+use crate::rng::Rng;
 use crate::{Error, Result};
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -312,13 +313,9 @@ fn fill_normal(tensor: &mut Tensor, seed: u64) -> Result<()> {
     }
     // SAFETY: freshly allocated, contiguous, fp32, on the CPU, not shared.
     let values = unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr() as *mut f32, len) };
-    let mut state = seed;
+    let mut rng = Rng::plain(seed);
     for value in values {
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^= z >> 31;
+        let z = rng.draw();
         let sum: i32 = (0..4).map(|i| (z >> (16 * i)) as u16 as i32).sum();
         // Mean 2·65535, variance 4·65536²/12.
         *value = (sum - 131_070) as f32 * (1.732_050_8 / 65_536.0);

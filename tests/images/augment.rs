@@ -3,7 +3,7 @@ use radio_eval::data::annotation::{IGNORE, LabelMap};
 use radio_eval::data::augment::photometric::Distortion;
 use radio_eval::data::augment::{LabelledImage, TrainPipeline, crop, hsv, resize};
 use radio_eval::data::resize::Region;
-use radio_eval::data::rng::Rng;
+use radio_eval::rng::Rng;
 
 /// `labels` of generate.py.
 fn labels(height: usize, width: usize) -> LabelMap {

@@ -136,3 +136,16 @@ fn pixels_and_labels_are_where_the_placement_says() {
         }
     }
 }
+
+#[test]
+fn labels_shrink_as_pillows_nearest() {
+    // Pillow takes the pixel under (x + 0.5) * 5 / 2: columns 1 and 3.
+    let map = LabelMap {
+        width: 5,
+        height: 2,
+        labels: vec![0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+    };
+    let shrunk = Transform::squash(2).apply_labels(&map).expect("it fits");
+    assert_eq!((shrunk.width, shrunk.height), (2, 2));
+    assert_eq!(shrunk.labels, [1, 3, 6, 8]);
+}

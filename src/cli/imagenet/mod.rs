@@ -5,7 +5,7 @@ mod details;
 mod resolution;
 
 use super::common::{ModelArgs, OutputArgs, RuntimeArgs};
-use super::output;
+use super::{numbers, output};
 use crate::config::DatasetLayout;
 use crate::data::classification::{self, Classification, OpenOptions};
 use crate::data::transform::Transform;
@@ -39,9 +39,19 @@ pub struct ImagenetArgs {
     /// Val images, when they are not beside the rest
     #[arg(long, value_name = "PATH")]
     val_data: Option<String>,
-    /// Classes of a flat split: lines `FILE CLASS`
+    /// Classes of a flat split: a table of images and classes (CSV, TSV, or lines `FILE CLASS`)
     #[arg(long, value_name = "FILE")]
     mapping: Option<PathBuf>,
+    /// Column of the encoded images in parquet files, or of the image names in a mapping
+    #[arg(long, value_name = "NAME")]
+    image_column: Option<String>,
+    /// Column of the classes in parquet files or in a mapping
+    #[arg(long, value_name = "NAME")]
+    label_column: Option<String>,
+    /// Numbers as classes are places in the order of the other split's classes (ImageNet-V2's
+    /// folders, caffe's val.txt), even where they do not cover it
+    #[arg(long)]
+    labels_by_index: bool,
     /// What to measure
     #[arg(long, value_enum, default_value = "knn", value_delimiter = ',')]
     task: Vec<Task>,
@@ -49,7 +59,7 @@ pub struct ImagenetArgs {
     #[arg(long, default_value = "20", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
     k: Vec<u32>,
     /// Temperatures of the votes exp(similarity / T); several with commas
-    #[arg(long, default_value = "0.07", value_delimiter = ',', value_parser = positive)]
+    #[arg(long, default_value = "0.07", value_delimiter = ',', value_parser = numbers::positive)]
     temperature: Vec<f64>,
     /// Use this adaptor's summary instead of the backbone's (zero-shot: instead of the first that
     /// imitates an image-text teacher)
@@ -75,7 +85,7 @@ pub struct ImagenetArgs {
     resize_mode: ResizeMode,
     /// Round resized sides to multiples of N (default: the model's patch; where the aspect ratio
     /// is kept, its resolution step)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=numbers::MAX_SIDE))]
     resize_multiple: Option<u32>,
     /// Use N val images, spread evenly over the split
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -154,6 +164,9 @@ pub fn run(args: &ImagenetArgs, progress: bool) -> anyhow::Result<()> {
             val: args.val_data.clone(),
             mapping: args.mapping.clone(),
             classes: args.classnames.clone(),
+            labels_by_index: args.labels_by_index,
+            image_column: args.image_column.clone(),
+            label_column: args.label_column.clone(),
         },
     )?;
     let zero_shot = zero_shot::Options {
@@ -257,11 +270,4 @@ fn run_model(
         outcomes.extend(run_task(task, &job, args, zero_shot)?);
     }
     Ok(outcomes)
-}
-
-fn positive(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(value) if value > 0.0 && value.is_finite() => Ok(value),
-        _ => Err("must be a positive number".into()),
-    }
 }

@@ -4,7 +4,7 @@ use super::LabelledImage;
 use crate::data::annotation::{IGNORE, LabelMap};
 use crate::data::image::RgbImage;
 use crate::data::resize::Region;
-use crate::data::rng::Rng;
+use crate::rng::Rng;
 
 /// How often mmseg draws again before it takes what it has.
 const REDRAWS: usize = 10;

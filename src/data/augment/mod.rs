@@ -15,8 +15,8 @@ pub mod resize;
 
 use super::annotation::LabelMap;
 use super::image::RgbImage;
-use super::rng::Rng;
 use super::transform::Placement;
+use crate::rng::Rng;
 
 /// An image and its labels, of one size.
 #[derive(Debug, Clone, PartialEq, Eq)]

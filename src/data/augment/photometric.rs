@@ -3,7 +3,7 @@
 
 use super::hsv;
 use crate::data::image::RgbImage;
-use crate::data::rng::Rng;
+use crate::rng::Rng;
 
 /// Largest change of brightness, in grey levels.
 const BRIGHTNESS: f64 = 32.0;

@@ -5,18 +5,47 @@ use super::classes::{self, CLASS_FILE};
 use super::draft::{Draft, Interner, Labels};
 use super::mapping::Mapping;
 use crate::data::labelled::TreeSamples;
-use crate::data::tree::FileTree;
+use crate::data::tree::{FileTree, LeftOut};
+use crate::data::utf8;
 use crate::{Error, Result};
 use std::sync::Arc;
 
+/// Endings of images that this tool decodes.
+const IMAGES: [&str; 17] = [
+    "jpg", "jpeg", "jpe", "jfif", "png", "apng", "bmp", "dib", "gif", "tif", "tiff", "webp", "ppm",
+    "pgm", "pbm", "pnm", "pfm",
+];
+/// Endings of what lies beside images and is none.
+const COMPANIONS: [&str; 26] = [
+    "txt", "json", "jsonl", "csv", "tsv", "md", "rst", "html", "htm", "xml", "yaml", "yml", "toml",
+    "mat", "cls", "lst", "log", "ini", "db", "py", "sh", "pdf", "tfw", "xmp", "sha256", "md5",
+];
+
 /// Whether a file name ends like an image this tool decodes.
 pub fn is_image(name: &str) -> bool {
-    const ENDINGS: [&str; 17] = [
-        "jpg", "jpeg", "jpe", "jfif", "png", "apng", "bmp", "dib", "gif", "tif", "tiff", "webp",
-        "ppm", "pgm", "pbm", "pnm", "pfm",
-    ];
+    ends_with_one_of(name, &IMAGES)
+}
+
+fn ends_with_one_of(name: &str, endings: &[&str]) -> bool {
     name.rsplit_once('.')
-        .is_some_and(|(_, ending)| ENDINGS.iter().any(|e| e.eq_ignore_ascii_case(ending)))
+        .is_some_and(|(_, ending)| endings.iter().any(|e| e.eq_ignore_ascii_case(ending)))
+}
+
+/// Counts a file that is neither an image nor what usually lies beside images.
+pub fn count_unread(name: &str, left_out: &mut LeftOut) {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    if is_image(file) || ends_with_one_of(file, &COMPANIONS) {
+        return;
+    }
+    let known = ["LICENSE", "README", "SHA256SUMS", "MD5SUMS"];
+    match file.rsplit_once('.') {
+        Some((_, ending)) => {
+            let reason = format!("files with the ending .{ending}, which is not read");
+            left_out.push(&reason, name);
+        }
+        None if known.contains(&file) => {}
+        None => left_out.push("files without an ending", name),
+    }
 }
 
 /// Reads one split of `tree`: the images below `prefix` (`"train/"`, or empty).
@@ -25,11 +54,16 @@ pub fn is_image(name: &str) -> bool {
 pub fn draft(tree: &Arc<FileTree>, prefix: &str, mapping: Option<&Mapping>) -> Result<Draft> {
     let mut files = Vec::new();
     let mut classes = Interner::default();
+    let mut left_out = tree.left_out().clone();
     let (mut foldered, mut flat) = (0usize, None);
     for (index, name) in tree.names().enumerate() {
-        let Some(inside) = name.strip_prefix(prefix).filter(|n| is_image(n)) else {
+        let Some(inside) = name.strip_prefix(prefix) else {
             continue;
         };
+        if !is_image(inside) {
+            count_unread(name, &mut left_out);
+            continue;
+        }
         let file = u32::try_from(index)
             .map_err(|_| Error::file(tree.root(), "holds more than 4 billion files"))?;
         match inside.split_once('/') {
@@ -71,16 +105,18 @@ pub fn draft(tree: &Arc<FileTree>, prefix: &str, mapping: Option<&Mapping>) -> R
         samples: Box::new(TreeSamples::new(tree.clone(), files)),
         labels,
         classes: class_file(tree)?,
+        left_out,
+        notes: Vec::new(),
     })
 }
 
 /// The class list at the root of a tree.
 fn class_file(tree: &FileTree) -> Result<Option<Vec<classes::Class>>> {
+    let path = tree.root().join(CLASS_FILE);
     let text = match tree.text(CLASS_FILE)? {
         // Of a folder, maybe only the part below was listed.
-        None => std::fs::read_to_string(tree.root().join(CLASS_FILE)).ok(),
+        None if path.is_file() => Some(utf8::read(&path)?),
         text => text,
     };
-    text.map(|text| classes::parse(&text, &tree.root().join(CLASS_FILE)))
-        .transpose()
+    text.map(|text| classes::parse(&text, &path)).transpose()
 }

@@ -1,10 +1,12 @@
 //! Data sets of images with one class each, in the layouts they come in.
 
 pub mod classes;
+mod contents;
 mod draft;
 mod folder;
 mod locate;
 pub mod mapping;
+mod matching;
 mod parquet;
 mod webdataset;
 
@@ -13,7 +15,7 @@ pub use folder::is_image;
 
 use crate::config::DatasetLayout;
 use crate::data::source::Source;
-use crate::data::utf8;
+use crate::data::{paths, utf8};
 use crate::{Error, Result};
 use draft::Draft;
 use std::path::PathBuf;
@@ -40,6 +42,11 @@ impl Split {
             Split::Train => &["train", "training"],
             Split::Val => &["val", "validation", "valid", "test"],
         }
+    }
+
+    /// Whether a folder of this name holds this split.
+    pub fn is_named(self, name: &str) -> bool {
+        self.folder_names().contains(&name)
     }
 }
 
@@ -69,6 +76,11 @@ pub struct OpenOptions {
     pub mapping: Option<PathBuf>,
     /// Class list instead of the one beside the images.
     pub classes: Option<PathBuf>,
+    /// Numbers as class identifiers are places in the order of the classes.
+    pub labels_by_index: bool,
+    /// Column of the images and of the classes, in parquet files and mappings; `None`: by name.
+    pub image_column: Option<String>,
+    pub label_column: Option<String>,
 }
 
 /// Opens a data set of the catalogue by its name, or any folder, tar file, shard pattern or
@@ -83,42 +95,52 @@ pub fn open(spec: &str, layout: Option<DatasetLayout>) -> Result<Classification>
     )
 }
 
-/// As [`open`], with more said about the data set.
+/// As [`open`], with more said about the data set; what looks wrong is told on the terminal.
 pub fn open_with(spec: &str, options: &OpenOptions) -> Result<Classification> {
-    let found = locate::locate(spec, options)?;
+    let data = look_into(spec, options)?;
+    for warning in &data.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(data)
+}
+
+/// As [`open_with`], but what looks wrong is only in the result.
+pub fn look_into(spec: &str, options: &OpenOptions) -> Result<Classification> {
+    let mut found = locate::locate(spec, options)?;
     let given = match &options.classes {
         None => None,
         Some(path) => {
-            let text = utf8::read(path)?;
-            Some(classes::parse(&text, path)?)
+            let path = paths::expand_path(path)?;
+            Some(classes::parse(&utf8::read(&path)?, &path)?)
         }
     };
-    let drafts: Vec<&Draft> = found.train.iter().chain(&found.val).collect();
-    if drafts.is_empty() {
-        return Err(Error::file(
-            &found.path,
-            "has neither a train nor a val split (folders train/ or val/, class folders, tar, parquet or WebDataset files)",
-        ));
+    for draft in found.train.iter().chain(&found.val) {
+        if draft.samples.is_empty() {
+            return Err(Error::file(&draft.path, "holds no image"));
+        }
     }
-    let classes = draft::class_list(&drafts, given);
-    let number = |split: Split, draft: Option<Draft>| {
-        draft
-            .map(|d| d.number(format!("{}:{}", found.name, split.name()), &classes))
-            .transpose()
+    let splits = [&mut found.train, &mut found.val];
+    let matched = matching::number(splits, given, options.labels_by_index)?;
+    let mut warnings = matched.notes;
+    let mut finish = |split: Split, draft: Option<Draft>| -> Option<Arc<dyn Source>> {
+        let draft = draft?;
+        warnings.extend(draft.notes.iter().cloned());
+        if let Some(left_out) = draft.left_out.sentence() {
+            warnings.push(format!("{}: not read: {left_out}", draft.path.display()));
+        }
+        let source = draft.source(format!("{}:{}", found.name, split.name()));
+        warnings.extend(empty_classes(source.as_ref(), &matched.classes));
+        Some(source)
     };
-    let train = number(Split::Train, found.train)?;
-    let val = number(Split::Val, found.val)?;
-    let mut warnings = Vec::new();
-    for source in train.iter().chain(&val) {
-        warnings.extend(empty_classes(source.as_ref(), &classes));
-    }
+    let train = finish(Split::Train, found.train);
+    let val = finish(Split::Val, found.val);
     Ok(Classification {
         name: found.name,
         path: found.path,
         train,
         val,
         warnings,
-        classes,
+        classes: matched.classes,
     })
 }
 
@@ -138,7 +160,7 @@ impl Classification {
         source: Option<&'a Arc<dyn Source>>,
         split: Split,
     ) -> Result<&'a Arc<dyn Source>> {
-        source.ok_or_else(|| {
+        let source = source.ok_or_else(|| {
             let name = split.name();
             Error::file(
                 &self.path,
@@ -147,7 +169,18 @@ impl Classification {
                     split.folder_names().join(", ")
                 ),
             )
-        })
+        })?;
+        // With one class every answer is right, whatever the model: never a result.
+        if let [only] = self.classes.as_slice() {
+            return Err(Error::file(
+                &self.path,
+                format!(
+                    "has one class only (`{}`), so that 100 % would be right whatever the model; name the folder above the class folders, or the one that has train/ and val/",
+                    only.id
+                ),
+            ));
+        }
+        Ok(source)
     }
 }
 

@@ -9,11 +9,12 @@ mod jpeg;
 mod orient;
 mod other;
 mod pnm;
+mod size;
 mod tiff;
 
 pub use super::image::RgbImage;
 use super::image::{Part, Region};
-pub use super::segmentation::size::image_size;
+pub use size::image_size;
 
 /// What a file may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The kernels of this processor against the portable ones.
 
 use super::*;
-use crate::data::rng::Rng;
+use crate::rng::Rng;
 
 fn noise(width: usize, height: usize) -> RgbImage {
     let mut image = RgbImage::black(width, height);

@@ -2,9 +2,9 @@
 
 use super::classes::LabelRule;
 use super::pairs::PairSet;
-use super::size::image_size;
 use crate::data::Source;
 use crate::data::annotation::IGNORE;
+use crate::data::decode::image_size;
 use crate::runtime::interrupt;
 use crate::{Error, Result};
 use rayon::prelude::*;

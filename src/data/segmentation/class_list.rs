@@ -4,6 +4,7 @@ use super::OpenOptions;
 use super::classes::{self, LabelRule, MaskClass};
 use super::locate::Found;
 use super::mask;
+use crate::data::decode::Limits;
 use crate::{Error, Result, assets};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -66,7 +67,7 @@ fn from_masks(found: &Found, reduce_zero_label: bool) -> Result<(LabelRule, Opti
         let tree = &sides.masks.tree;
         for (index, name) in tree.names().enumerate() {
             if name.starts_with(&sides.masks.folder) && name.ends_with(".png") {
-                let mask = mask::decode(&tree.read(index)?, u64::MAX)
+                let mask = mask::decode(&tree.read(index)?, &Limits::default())
                     .map_err(|reason| Error::file(tree.path(index), reason))?;
                 values.extend(mask.values);
             }

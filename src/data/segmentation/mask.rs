@@ -1,5 +1,6 @@
 //! PNG masks: the stored number of each pixel, never a colour.
 
+use crate::data::decode::Limits;
 use png::{BitDepth, ColorType, Transformations};
 use std::io::Cursor;
 
@@ -11,18 +12,19 @@ pub struct Mask {
     pub values: Vec<u16>,
 }
 
-/// Decodes an 8- or 16-bit grey, or a palette PNG of 1 to 8 bits, of at most `max_pixels`. The
-/// error is a sentence without the file's name.
-pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<Mask, String> {
+/// Decodes an 8- or 16-bit grey, or a palette PNG of 1 to 8 bits, of no more pixels than
+/// `limits` allow. The error is a sentence without the file's name.
+pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Mask, String> {
     let broken = |e: png::DecodingError| format!("is not a readable PNG ({e})");
     let mut decoder = png::Decoder::new(Cursor::new(bytes));
     decoder.set_transformations(Transformations::IDENTITY);
     let mut reader = decoder.read_info().map_err(broken)?;
     let info = reader.info();
     let (width, height) = (info.width as usize, info.height as usize);
-    if width as u64 * height as u64 > max_pixels {
+    if width as u64 * height as u64 > limits.max_pixels {
         return Err(format!(
-            "has {width}x{height} pixels, more than the limit of {max_pixels}"
+            "has {width}x{height} pixels, more than the limit of {}",
+            limits.max_pixels
         ));
     }
     let depth = info.bit_depth;
@@ -74,6 +76,10 @@ fn unpack(row: &[u8], depth: BitDepth, width: usize, values: &mut Vec<u16>) {
 mod tests {
     use super::*;
 
+    fn most(max_pixels: u64) -> Limits {
+        Limits { max_pixels }
+    }
+
     fn encode(width: u32, height: u32, color: ColorType, depth: BitDepth, data: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, width, height);
@@ -91,7 +97,7 @@ mod tests {
     #[test]
     fn palette_gives_indices() {
         let bytes = encode(2, 2, ColorType::Indexed, BitDepth::Eight, &[0, 15, 255, 3]);
-        assert_eq!(decode(&bytes, 100).unwrap().values, [0, 15, 255, 3]);
+        assert_eq!(decode(&bytes, &most(100)).unwrap().values, [0, 15, 255, 3]);
     }
 
     #[test]
@@ -103,23 +109,30 @@ mod tests {
             BitDepth::Four,
             &[0x12, 0x30, 0xab, 0xc0],
         );
-        assert_eq!(decode(&bytes, 100).unwrap().values, [1, 2, 3, 10, 11, 12]);
+        assert_eq!(
+            decode(&bytes, &most(100)).unwrap().values,
+            [1, 2, 3, 10, 11, 12]
+        );
         let bytes = encode(1, 2, ColorType::Grayscale, BitDepth::Sixteen, &[1, 2, 0, 7]);
-        assert_eq!(decode(&bytes, 100).unwrap().values, [258, 7]);
+        assert_eq!(decode(&bytes, &most(100)).unwrap().values, [258, 7]);
     }
 
     #[test]
     fn colours_and_bombs_are_refused() {
         let bytes = encode(1, 1, ColorType::Rgb, BitDepth::Eight, &[1, 2, 3]);
-        assert!(decode(&bytes, 100).unwrap_err().contains("palette indices"));
+        assert!(
+            decode(&bytes, &most(100))
+                .unwrap_err()
+                .contains("palette indices")
+        );
         let bytes = encode(2, 2, ColorType::Grayscale, BitDepth::Eight, &[0; 4]);
         assert!(
-            decode(&bytes, 3)
+            decode(&bytes, &most(3))
                 .unwrap_err()
                 .contains("more than the limit")
         );
         assert!(
-            decode(b"GIF89a", 3)
+            decode(b"GIF89a", &most(3))
                 .unwrap_err()
                 .contains("not a readable PNG")
         );

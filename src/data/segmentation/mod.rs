@@ -6,7 +6,6 @@ pub mod classes;
 mod locate;
 pub mod mask;
 mod pairs;
-pub mod size;
 
 pub use crate::data::annotation::{IGNORE, LabelMap};
 pub use classes::{LabelRule, MaskClass};

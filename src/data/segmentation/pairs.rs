@@ -13,9 +13,6 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Pixels a mask may have; far above any real one.
-const MOST_PIXELS: u64 = 1 << 28;
-
 /// A folder of a tree, and what its file names carry besides the name that image and mask share.
 #[derive(Clone)]
 pub struct Side {
@@ -130,7 +127,7 @@ impl PairSet {
     pub fn labels(&self, index: usize) -> Result<LabelMap> {
         let error = |reason| Error::file(self.mask_path(index), reason);
         let bytes = self.masks.tree.read(self.pairs[index].1 as usize)?;
-        let mask = mask::decode(&bytes, MOST_PIXELS).map_err(error)?;
+        let mask = mask::decode(&bytes, &Limits::default()).map_err(error)?;
         let labels = self.rule.apply(&mask).map_err(error)?;
         Ok(LabelMap {
             width: mask.width,

@@ -13,5 +13,9 @@ int status(F&& f) {
   } catch (const std::exception& e) {
     last_error = e.what();
     return -1;
+  } catch (...) {
+    // Nothing may unwind into Rust.
+    last_error = "an exception that is no std::exception";
+    return -1;
   }
 }

@@ -12,7 +12,7 @@ use crate::metrics::latency::{self, DRIFT_LIMIT, Summary};
 use crate::models::{Features, backbone};
 use crate::report::{Metric, Record, RecordBuilder};
 use crate::runtime::shim::{DeviceGraph, OperatorRow, observe};
-use crate::runtime::{Precision, Runtime, interrupt};
+use crate::runtime::{Precision, Rank, Runtime, interrupt};
 use crate::{Error, Result};
 use serde_json::json;
 use std::time::Instant;
@@ -91,6 +91,7 @@ impl<'a> Runner<'a> {
             precision,
             workers: 1,
             seed: options.seed,
+            rank: Rank::SINGLE,
         };
         let mut runner = Runner {
             record: RecordBuilder::new("latency", rival.part.clone(), &runtime, case.resolution),

@@ -5,6 +5,15 @@ use crate::runtime::Precision;
 use crate::{Error, Result};
 use tch::Device;
 
+/// Images per batch.
+const MAX_BATCH: i64 = 65_536;
+/// Patches per side of a window; more than any picture has.
+const MAX_WINDOW: i64 = 16_384;
+/// Timed passes; their times are held in memory.
+const MAX_ROUNDS: usize = 1_000_000;
+/// Seconds of timing per case: a day.
+const MAX_SECONDS: f64 = 86_400.0;
+
 /// The sweep and how long each case may take.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -67,9 +76,30 @@ impl Variant {
 
 impl Options {
     pub fn check(&self) -> Result<()> {
-        if let Some(batch) = self.batches.iter().find(|&&b| b < 1) {
+        let outside = |values: &[i64], most: i64| {
+            let outside = |value: &&i64| !(1..=most).contains(*value);
+            values.iter().find(outside).copied()
+        };
+        if let Some(batch) = outside(&self.batches, MAX_BATCH) {
             return Err(Error::usage(format!(
-                "--batch {batch}: a batch has at least one image"
+                "--batch {batch}: a batch has at least one image, and at most {MAX_BATCH}"
+            )));
+        }
+        if let Some(window) = outside(&self.vitdet_windows, MAX_WINDOW) {
+            return Err(Error::usage(format!(
+                "--vitdet-window {window}: use 1 to {MAX_WINDOW} patches"
+            )));
+        }
+        if !(1..=MAX_ROUNDS).contains(&self.min_rounds) {
+            return Err(Error::usage(format!(
+                "--rounds {}: use 1 to {MAX_ROUNDS}",
+                self.min_rounds
+            )));
+        }
+        if !(0.0..=MAX_SECONDS).contains(&self.seconds) {
+            return Err(Error::usage(format!(
+                "--seconds {}: use 0 to {MAX_SECONDS}",
+                self.seconds
             )));
         }
         if self.cuda_graph && !self.device.is_cuda() {

@@ -6,6 +6,7 @@ use super::features::SpatialFeatures;
 use super::recipe::Recipe;
 use crate::data::Source;
 use crate::data::segmentation::PairSet;
+use crate::data::subset::evenly_spread;
 use crate::runtime::device::upload;
 use crate::runtime::{Runtime, progress};
 use crate::{Error, Result};
@@ -26,15 +27,6 @@ pub struct Cached {
     pub indices: Vec<usize>,
 }
 
-/// At most `limit` indices of 0..n (0: all), spread evenly.
-pub fn spread(n: usize, limit: usize) -> Vec<usize> {
-    match limit {
-        0 => (0..n).collect(),
-        limit if limit >= n => (0..n).collect(),
-        limit => (0..limit).map(|i| i * n / limit).collect(),
-    }
-}
-
 /// Computes the features of the train split, all at once in memory.
 pub fn extract(
     features: &SpatialFeatures,
@@ -43,8 +35,17 @@ pub fn extract(
     runtime: &Runtime,
     show: bool,
 ) -> Result<Cached> {
-    let indices = spread(train.len(), recipe.train_limit);
+    let limit = (recipe.train_limit > 0).then_some(recipe.train_limit);
+    let indices = evenly_spread(train.len(), limit);
     let (side, size) = (recipe.crop() as usize, recipe.label_size as usize);
+    let label_bytes = (size as u64).pow(2).saturating_mul(indices.len() as u64);
+    if label_bytes > MOST_BYTES as u64 {
+        return Err(Error::usage(format!(
+            "the labels of {} images at {size}x{size} would take {} GiB; use a smaller --label-size, or --train-limit",
+            indices.len(),
+            label_bytes >> 30
+        )));
+    }
     let batches = batches::squashed(train, &indices, (side, size), BATCH, runtime);
     let bar = progress::bar(show, "features", "images", indices.len() as u64, 0);
     let mut store: Option<Tensor> = None;
@@ -109,27 +110,5 @@ impl Cached {
             course.step(&features, &labels)?;
         }
         Ok(course)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::data::annotation::LabelMap;
-    use crate::data::transform::Transform;
-
-    #[test]
-    fn labels_shrink_as_pillows_nearest() {
-        // Pillow takes the pixel under (x + 0.5) * 5 / 2: columns 1 and 3.
-        let map = LabelMap {
-            width: 5,
-            height: 2,
-            labels: vec![0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
-        };
-        let shrunk = Transform::squash(2).apply_labels(&map).unwrap();
-        assert_eq!((shrunk.width, shrunk.height), (2, 2));
-        assert_eq!(shrunk.labels, [1, 3, 6, 8]);
-        assert_eq!(spread(10, 4), [0, 2, 5, 7]);
-        assert_eq!(spread(3, 0), [0, 1, 2]);
     }
 }

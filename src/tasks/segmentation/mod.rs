@@ -86,6 +86,13 @@ pub fn run(
         adaptor: options.adaptor.as_deref(),
     };
     let val = data.need_val()?;
+    let predictions = options
+        .predictions
+        .clone()
+        .map(|folder| Predictions { folder });
+    if let Some(predictions) = &predictions {
+        predictions.check(val)?;
+    }
     let mut warnings = data.warnings.clone();
     if recipe.preset == Preset::Quick && options.head.is_none() {
         warnings.push(quick::distance().unwrap_or_else(|error| {
@@ -135,10 +142,6 @@ pub fn run(
     for head in &heads {
         check_head(head, &features, &recipe, data, runtime)?;
     }
-    let predictions = options
-        .predictions
-        .clone()
-        .map(|folder| Predictions { folder });
     let (results, seconds) = evaluate::evaluate(
         &features,
         &heads,

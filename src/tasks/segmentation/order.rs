@@ -1,6 +1,6 @@
 //! Which image is seen when.
 
-use crate::data::rng::Rng;
+use crate::rng::Rng;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The stream of random numbers, out of a seed's, that shuffles.

@@ -4,7 +4,7 @@ use super::font;
 use super::probe;
 use crate::data::Source;
 use crate::data::segmentation::{IGNORE, LabelMap, LabelRule, PairSet};
-use crate::files::write_atomically;
+use crate::files::{inside, write_atomically};
 use crate::heads::LinearSegHead;
 use crate::metrics::segmentation::Confusion;
 use crate::{Error, Result};
@@ -87,6 +87,19 @@ pub fn write_head(
 }
 
 impl Predictions {
+    /// Fails if an image of the set has a name that cannot be given to a file of the folder: to be
+    /// known before hours of training.
+    pub fn check(&self, set: &PairSet) -> Result<()> {
+        (0..set.len()).try_for_each(|index| self.path(set, index, "png").map(drop))
+    }
+
+    /// Where what belongs to an image is written.
+    fn path(&self, set: &PairSet, index: usize, ending: &str) -> Result<PathBuf> {
+        let key = set.key(index);
+        let key = key.rsplit_once('.').map_or(key, |(stem, _)| stem);
+        inside(&self.folder, &format!("{key}.{ending}"))
+    }
+
     /// Writes `KEY.png` (mask values, as the data set's own masks) and `KEY.overlay.png` (image,
     /// labels and prediction side by side, with a legend).
     pub fn save(
@@ -96,16 +109,13 @@ impl Predictions {
         labels: &LabelMap,
         prediction: &[u8],
     ) -> Result<()> {
-        let key = set.key(index);
-        let key = key.rsplit_once('.').map_or(key, |(stem, _)| stem);
-        let path = |ending: &str| self.folder.join(format!("{key}.{ending}"));
         let rule = set.rule();
         let (width, height) = (labels.width as u32, labels.height as u32);
         let values: Vec<u16> = prediction
             .iter()
             .map(|&p| rule.classes.get(usize::from(p)).map_or(0, |c| c.value))
             .collect();
-        let mask = path("png");
+        let mask = self.path(set, index, "png")?;
         let bytes = match values.iter().all(|&v| v < 256) {
             true => {
                 let values: Vec<u8> = values.iter().map(|&v| v as u8).collect();
@@ -119,7 +129,7 @@ impl Predictions {
         write_atomically(&mask, &bytes.map_err(|e| Error::file(&mask, e))?)?;
         let photo = set.image(index)?;
         let picture = overlay(&photo.data, labels, prediction, rule);
-        let path = path("overlay.png");
+        let path = self.path(set, index, "overlay.png")?;
         let (w, h) = picture.dimensions();
         let bytes = encode(picture.as_raw(), w, h, image::ExtendedColorType::Rgb8);
         write_atomically(&path, &bytes.map_err(|e| Error::file(&path, e))?)

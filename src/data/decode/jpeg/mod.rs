@@ -37,15 +37,7 @@ pub fn decode(
     let mut tables = Tables::default();
     let mut position = 2;
     let mut image: Option<Image> = None;
-    loop {
-        let marker = next_marker(bytes, &mut position)?;
-        match marker {
-            0xd9 => break,
-            // Markers without a segment.
-            0x01 | 0xd0..=0xd8 => continue,
-            _ => {}
-        }
-        let segment = segment(bytes, &mut position)?;
+    while let Some((marker, segment)) = next_segment(bytes, &mut position)? {
         match marker {
             0xc0..=0xc2 if image.is_some() => return Err("a second image frame".into()),
             0xc0..=0xc2 => {
@@ -67,6 +59,38 @@ pub fn decode(
     image
         .ok_or("there is no image in the file")?
         .finish(&tables)
+}
+
+/// (width, height) of the frame, which is read but not what comes behind it; `None` where there
+/// is none that [`decode`] takes.
+pub fn size(bytes: &[u8]) -> Option<(usize, usize)> {
+    let mut position = 2;
+    loop {
+        match next_segment(bytes, &mut position).ok()?? {
+            (marker @ 0xc0..=0xc2, segment) => {
+                let frame = Frame::read(segment, marker == 0xc2).ok()?;
+                return Some((frame.width, frame.height));
+            }
+            // A scan before the frame.
+            (0xda, _) => return None,
+            _ => {}
+        }
+    }
+}
+
+/// The next segment from `position` on, with its marker; `None` at the end of the image.
+fn next_segment<'a>(
+    bytes: &'a [u8],
+    position: &mut usize,
+) -> Result<Option<(u8, &'a [u8])>, String> {
+    loop {
+        match next_marker(bytes, position)? {
+            0xd9 => return Ok(None),
+            // Markers without a segment.
+            0x01 | 0xd0..=0xd8 => {}
+            marker => return Ok(Some((marker, segment(bytes, position)?))),
+        }
+    }
 }
 
 /// Finds the next marker from `position` on, and moves behind it.

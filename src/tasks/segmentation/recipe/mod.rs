@@ -21,6 +21,8 @@ const MAX_EDGE: usize = 16_384;
 /// More than any published probe has, and still counted in memory.
 const MAX_ITERATIONS: u64 = 100_000_000;
 const MAX_BATCH: usize = 65_536;
+/// Of all images of a batch: 24 GiB of input in fp32.
+const MAX_BATCH_PIXELS: i64 = 1 << 31;
 
 /// Where the features that the head is trained on come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,6 +180,21 @@ impl Recipe {
         // Live crops are padded to the step, as the RADIO config pads 512 to 518.
         if self.features == TrainFeatures::Cached {
             info.check_resolution(resolution, resolution)?;
+        }
+        if resolution < info.step {
+            return Err(Error::usage(format!(
+                "--resolution {resolution} is less than {}'s step of {} pixels; use at least that",
+                info.architecture, info.step
+            )));
+        }
+        let pixels = resolution
+            .saturating_pow(2)
+            .saturating_mul(self.batch_size as i64);
+        if pixels > MAX_BATCH_PIXELS {
+            return Err(Error::usage(format!(
+                "a batch of {} images of {resolution}x{resolution} has {pixels} pixels, more than the limit of {MAX_BATCH_PIXELS}; use a smaller --batch-size or --resolution",
+                self.batch_size
+            )));
         }
         if let Some((height, _)) = info.fixed
             && height != resolution

@@ -1,15 +1,21 @@
-//! How the tool writes every file that somebody may read later: whole or not at all.
+//! How the tool writes every file that somebody may read later: whole or not at all. How it maps
+//! large ones into memory: [`MappedFile`].
 //!
 //! The bytes go to a temporary file in the same folder, which is synced to the disk, renamed to
 //! its name, and made to stay by syncing the folder. A reader, another process and a crash see
 //! the old file or the new one, never a half of either. The mode is that of any new file (0666
 //! without the umask): results are for others to read.
 
+mod lost_page;
+mod mapped;
+
+pub use mapped::MappedFile;
+
 use crate::{Error, Result};
 use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use tempfile::{NamedTempFile, PersistError};
 
 /// Before the umask takes its part.
@@ -123,6 +129,45 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<bool> {
     file.commit_new()
 }
 
+/// Where the file `name` (with `/` between its parts) lies in `folder`, for names that come from
+/// outside: members of archives above all.
+///
+/// # Errors
+/// A name that is absolute or has `..` in it, or whose folder is a link out of `folder`.
+pub fn inside(folder: &Path, name: &str) -> Result<PathBuf> {
+    let path = folder.join(name);
+    let names_a_file = Path::new(name)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    if !names_a_file || name.is_empty() {
+        return Err(Error::file(
+            folder,
+            format!(
+                "a file named `{name}` would lie outside of this folder; rename it in the data set"
+            ),
+        ));
+    }
+    // The last part is replaced, not followed, when the file is written.
+    for above in path
+        .ancestors()
+        .skip(1)
+        .take_while(|above| *above != folder)
+    {
+        let is_link = above.symlink_metadata().is_ok_and(|m| m.is_symlink());
+        let leaves = || match (above.canonicalize(), folder.canonicalize()) {
+            (Ok(target), Ok(folder)) => !target.starts_with(folder),
+            _ => true,
+        };
+        if is_link && leaves() {
+            return Err(Error::file(
+                above,
+                format!("is a link out of {}; take it away", folder.display()),
+            ));
+        }
+    }
+    Ok(path)
+}
+
 /// Makes the names in a folder survive a crash. Some network file systems cannot sync a folder;
 /// they keep its names by their own means.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
@@ -173,6 +218,22 @@ mod tests {
         drop(file);
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(names(folder.path()), ["state"]);
+    }
+
+    #[test]
+    fn names_from_outside_stay_inside() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, out) = (folder.path(), folder.path().join("out"));
+        std::fs::create_dir_all(out.join("real")).unwrap();
+        std::os::unix::fs::symlink(root, out.join("away")).unwrap();
+        std::os::unix::fs::symlink(out.join("real"), out.join("near")).unwrap();
+        for good in ["a.png", "a/b/c.png", "near/c.png", "..a/b..png"] {
+            assert_eq!(inside(&out, good).unwrap(), out.join(good));
+        }
+        for bad in ["/etc/a.png", "../a.png", "a/../../b.png", "away/a.png", ""] {
+            let error = inside(&out, bad).unwrap_err().to_string();
+            assert!(error.starts_with(&out.display().to_string()), "{error}");
+        }
     }
 
     #[test]

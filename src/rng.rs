@@ -1,4 +1,4 @@
-//! Reproducible random numbers for data: the same seed gives the same draws on every machine.
+//! Reproducible random numbers: the same seed gives the same draws on every machine.
 
 /// SplitMix64 (Steele, Lea and Flood, 2014): a counter and a mixing function, so any number of
 /// independent streams can be made from seeds.
@@ -11,6 +11,11 @@ impl Rng {
     pub fn new(seeds: &[u64]) -> Self {
         let mix = |state: u64, seed: &u64| Rng(state ^ seed).draw();
         Rng(seeds.iter().fold(0, mix))
+    }
+
+    /// The plain SplitMix64 stream of a seed.
+    pub fn plain(seed: u64) -> Self {
+        Rng(seed)
     }
 
     /// 64 random bits.
@@ -37,5 +42,26 @@ impl Rng {
     /// True with probability one half.
     pub fn coin(&mut self) -> bool {
         self.draw() >> 63 == 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Rng;
+
+    /// The first numbers of seed 1234567, from the reference implementation (splitmix64.c, as
+    /// Rosetta Code lists them).
+    #[test]
+    fn the_plain_stream_is_splitmix64() {
+        let mut rng = Rng::plain(1_234_567);
+        let drawn: Vec<u64> = (0..3).map(|_| rng.draw()).collect();
+        assert_eq!(
+            drawn,
+            [
+                6_457_827_717_110_365_317,
+                3_203_168_211_198_807_973,
+                9_817_491_932_198_370_423
+            ]
+        );
     }
 }
