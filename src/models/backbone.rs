@@ -127,6 +127,13 @@ impl BackboneInfo {
 pub trait Backbone: Send {
     fn info(&self) -> &BackboneInfo;
 
+    /// Red, green and blue in `[0,1]` of what lies beside a picture that is padded to the model's
+    /// size: black where the model pads before it normalises; where it pads after that (SAM), the
+    /// colour that becomes zero.
+    fn padding(&self) -> [f64; 3] {
+        [0.0; 3]
+    }
+
     /// Runs the network on `x` and gives what `request` asks for. Callers go through [`run`] or
     /// its siblings, which check the input and turn libtorch failures into errors.
     ///
