@@ -121,6 +121,21 @@ impl BackboneInfo {
             ),
         }))
     }
+
+    /// An error naming the adaptors there are when `name` is none of them.
+    pub fn check_adaptor(&self, name: &str) -> Result<()> {
+        if self.adaptors.iter().any(|adaptor| adaptor == name) {
+            return Ok(());
+        }
+        let known = match self.adaptors.as_slice() {
+            [] => "it has none".to_string(),
+            names => format!("it has: {}", names.join(", ")),
+        };
+        Err(Error::usage(format!(
+            "{} has no adaptor `{name}`; {known}",
+            self.architecture
+        )))
+    }
 }
 
 /// A vision network: `[B,3,H,W]` RGB in `[0,1]` (fp32) -> [`Features`]. It normalises for itself.
@@ -189,19 +204,11 @@ fn check_input(info: &BackboneInfo, x: &Tensor, request: &Request) -> Result<()>
         )));
     }
     info.check_resolution(height, width)?;
-    for name in &request.adaptors {
-        if !info.adaptors.contains(name) {
-            let known = match info.adaptors.as_slice() {
-                [] => "it has none".to_string(),
-                names => format!("it has: {}", names.join(", ")),
-            };
-            return Err(Error::usage(format!(
-                "{} has no adaptor `{name}`; {known}",
-                info.architecture
-            )));
-        }
-    }
-    Ok(())
+    tracing::trace!("{} images through {}", x.size()[0], info.architecture);
+    request
+        .adaptors
+        .iter()
+        .try_for_each(|name| info.check_adaptor(name))
 }
 
 impl Features {
