@@ -12,20 +12,20 @@ use std::sync::Arc;
 /// The images at `path`, in order of name.
 pub fn open(path: &Path) -> Result<Arc<dyn Source>> {
     let name = path.display().to_string();
-    let samples: Box<dyn EncodedImages> = if path.is_dir() || path.extension().is_some_and(|e| e == "tar")
-    {
-        let tree = Arc::new(FileTree::open(path)?);
-        let images = tree.names().enumerate().filter(|(_, name)| is_image(name));
-        let files: Vec<u32> = images.map(|(index, _)| index as u32).collect();
-        Box::new(TreeImages::new(tree, files))
-    } else {
-        let size = std::fs::metadata(path).map_err(|e| Error::file(path, e))?;
-        Box::new(OneFile {
-            path: path.to_path_buf(),
-            name: name.clone(),
-            size: size.len(),
-        })
-    };
+    let samples: Box<dyn EncodedImages> =
+        if path.is_dir() || path.extension().is_some_and(|e| e == "tar") {
+            let tree = Arc::new(FileTree::open(path)?);
+            let images = tree.names().enumerate().filter(|(_, name)| is_image(name));
+            let files: Vec<u32> = images.map(|(index, _)| index as u32).collect();
+            Box::new(TreeImages::new(tree, files))
+        } else {
+            let size = std::fs::metadata(path).map_err(|e| Error::file(path, e))?;
+            Box::new(OneFile {
+                path: path.to_path_buf(),
+                name: name.clone(),
+                size: size.len(),
+            })
+        };
     if samples.is_empty() {
         return Err(Error::file(path, "holds no images"));
     }

@@ -69,7 +69,11 @@ pub struct LabelledSet {
 
 impl LabelledSet {
     /// `labels`: one per sample.
-    pub fn new(description: String, samples: Box<dyn EncodedImages>, labels: Vec<Option<u32>>) -> Self {
+    pub fn new(
+        description: String,
+        samples: Box<dyn EncodedImages>,
+        labels: Vec<Option<u32>>,
+    ) -> Self {
         LabelledSet {
             description,
             samples,
