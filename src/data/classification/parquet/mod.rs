@@ -8,7 +8,7 @@ use super::OpenOptions;
 use super::classes::Class;
 use super::draft::{Draft, Interner, Labels};
 use crate::data::content::Stamp;
-use crate::data::labelled::Samples;
+use crate::data::labelled::EncodedImages;
 use crate::data::tree::LeftOut;
 use crate::runtime::guard;
 use crate::{Error, Result};
@@ -41,7 +41,7 @@ type Block = Arc<Vec<Option<ByteArray>>>;
 /// A block that the first thread to want it decodes while others wait.
 type Slot = Arc<Mutex<Option<Block>>>;
 
-struct ParquetSamples {
+struct ParquetImages {
     shards: Vec<Shard>,
     /// (shard, row group, row in it)
     rows: Vec<(u32, u32, u32)>,
@@ -51,7 +51,7 @@ struct ParquetSamples {
 
 /// Reads parquet files as one split, in the order given.
 pub fn draft(paths: &[PathBuf], pattern: &Path, options: &OpenOptions) -> Result<Draft> {
-    let mut samples = ParquetSamples {
+    let mut samples = ParquetImages {
         shards: Vec::new(),
         rows: Vec::new(),
         keys: Vec::new(),
@@ -262,7 +262,7 @@ impl Shard {
     }
 }
 
-impl ParquetSamples {
+impl ParquetImages {
     fn block(&self, shard: u32, group: u32) -> Result<Block> {
         let slot = {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -287,7 +287,7 @@ impl ParquetSamples {
     }
 }
 
-impl Samples for ParquetSamples {
+impl EncodedImages for ParquetImages {
     fn len(&self) -> usize {
         self.rows.len()
     }
