@@ -1,12 +1,13 @@
 //! Samples with class labels: what every classification layout ends up as.
 
+use super::content::Stamp;
 use super::source::Source;
 use super::tree::FileTree;
 use crate::Result;
 use std::sync::Arc;
 
 /// Encoded images by index, without labels.
-pub trait Samples: Send + Sync {
+pub trait EncodedImages: Send + Sync {
     fn len(&self) -> usize;
 
     fn is_empty(&self) -> bool {
@@ -19,22 +20,25 @@ pub trait Samples: Send + Sync {
     fn size(&self, index: usize) -> u64;
 
     fn read(&self, index: usize) -> Result<Vec<u8>>;
+
+    /// See [`Source::stamp`].
+    fn stamp(&self, index: usize) -> Option<Stamp>;
 }
 
 /// Some files of a [`FileTree`].
-pub struct TreeSamples {
+pub struct TreeImages {
     tree: Arc<FileTree>,
     files: Vec<u32>,
 }
 
-impl TreeSamples {
+impl TreeImages {
     /// `files`: indices into `tree`, ascending.
     pub fn new(tree: Arc<FileTree>, files: Vec<u32>) -> Self {
-        TreeSamples { tree, files }
+        TreeImages { tree, files }
     }
 }
 
-impl Samples for TreeSamples {
+impl EncodedImages for TreeImages {
     fn len(&self) -> usize {
         self.files.len()
     }
@@ -50,18 +54,26 @@ impl Samples for TreeSamples {
     fn read(&self, index: usize) -> Result<Vec<u8>> {
         self.tree.read(self.files[index] as usize)
     }
+
+    fn stamp(&self, index: usize) -> Option<Stamp> {
+        self.tree.stamp(self.files[index] as usize)
+    }
 }
 
 /// Samples and their labels as a [`Source`].
 pub struct LabelledSet {
     description: String,
-    samples: Box<dyn Samples>,
+    samples: Box<dyn EncodedImages>,
     labels: Vec<Option<u32>>,
 }
 
 impl LabelledSet {
     /// `labels`: one per sample.
-    pub fn new(description: String, samples: Box<dyn Samples>, labels: Vec<Option<u32>>) -> Self {
+    pub fn new(
+        description: String,
+        samples: Box<dyn EncodedImages>,
+        labels: Vec<Option<u32>>,
+    ) -> Self {
         LabelledSet {
             description,
             samples,
@@ -93,5 +105,9 @@ impl Source for LabelledSet {
 
     fn size(&self, index: usize) -> u64 {
         self.samples.size(index)
+    }
+
+    fn stamp(&self, index: usize) -> Option<Stamp> {
+        self.samples.stamp(index)
     }
 }

@@ -24,6 +24,8 @@ pub struct Normalise {
     mean: Tensor,
     std: Tensor,
     kind: Kind,
+    /// Red, green and blue in `[0,1]` that become exactly zero.
+    pub zero: [f64; 3],
 }
 
 impl Normalise {
@@ -38,6 +40,7 @@ impl Normalise {
             mean: channel(mean),
             std: channel(std),
             kind,
+            zero: mean,
         }
     }
 

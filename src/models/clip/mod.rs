@@ -179,6 +179,7 @@ fn info(config: &Config, options: &BuildOptions) -> BackboneInfo {
     let fitting = (config.image_size / patch * patch).max(patch);
     let mut settings = Map::new();
     settings.insert("activation".into(), config.activation.name().into());
+    settings.insert("activation_from".into(), config.activation_from.into());
     config.block.note(&mut settings);
     settings.insert("positions".into(), config.rule.name().into());
     settings.insert("patch_tokens".into(), tokens.into());

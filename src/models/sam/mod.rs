@@ -174,6 +174,10 @@ impl Backbone for Sam {
         &self.info
     }
 
+    fn padding(&self) -> [f64; 3] {
+        self.normalise.zero
+    }
+
     fn trainable(&self) -> Option<&Trainable> {
         self.trainable.as_ref()
     }
