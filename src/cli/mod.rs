@@ -14,6 +14,7 @@ pub mod models;
 pub mod numbers;
 pub mod output;
 pub mod recipe;
+pub mod resolution;
 pub mod verify;
 
 use crate::{Error, runtime};

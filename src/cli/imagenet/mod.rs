@@ -2,9 +2,10 @@
 //! images with one class each.
 
 mod details;
-mod resolution;
+mod resize_mode;
 
 use super::common::{ModelArgs, OutputArgs, RuntimeArgs};
+use super::resolution::Resolution;
 use super::{numbers, output};
 use crate::config::DatasetLayout;
 use crate::data::classification::{self, Classification, OpenOptions};
@@ -18,7 +19,7 @@ use crate::tasks::{knn, zero_shot};
 use crate::{Error, Result};
 use clap::{Args, ValueEnum};
 use details::Details;
-use resolution::{ResizeMode, Resolution};
+use resize_mode::ResizeMode;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
