@@ -79,6 +79,7 @@ impl Config {
         let side = rows.map_or(image_size / patch, isqrt).max(1);
         let projection = dim("head.weight", 0);
         let embed_dim = match checkpoint.tensors() {
+            Some(_) if origin == Origin::Timm && is_classifier(checkpoint)? => None,
             Some(_) => projection,
             None => int(&whole["model_cfg"], &["embed_dim"])
                 .or_else(|| int(whole, &["projection_dim"]))
@@ -110,6 +111,16 @@ impl Config {
             keep,
         })
     }
+}
+
+/// Whether timm's `head` tells classes apart instead of projecting into the joint space: timm gives
+/// the projection a bias of zeros, training gives a classifier one of its own.
+fn is_classifier(checkpoint: &Checkpoint) -> Result<bool> {
+    let bias = checkpoint.tensors().and_then(|t| t.get("head.bias"));
+    Ok(match bias {
+        Some(bias) => bias.read_stored()?.f_any()?.int64_value(&[]) != 0,
+        None => false,
+    })
 }
 
 /// What the weights were trained with, by open_clip's pretrained tag: its model name does not say
