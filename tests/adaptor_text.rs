@@ -116,6 +116,13 @@ fn write_teachers(home: &Path) {
     std::fs::write(siglip2.join("tokenizer.json"), tokenizer).unwrap();
 }
 
+/// A student with adaptors as `home/student`, and their teachers' text towers where they are
+/// looked for.
+pub fn write_world(home: &Path) {
+    write_student(&home.join("student"));
+    write_teachers(home);
+}
+
 fn zero_shot(home: &Path, adaptor: &str) -> Command {
     let mut command = crate::common::zero_shot(home);
     command

@@ -16,6 +16,7 @@ mod imagenet;
 mod imagenet_figures;
 mod images;
 mod interrupt;
+mod kept;
 mod knn;
 mod latency;
 mod plots;
