@@ -129,7 +129,7 @@ fn features(model: &Path) -> Vec<(String, Vec<f32>)> {
 
 /// One of the miniature world's pictures.
 fn picture() -> PathBuf {
-    fixture("images/decode").join("PICTURE")
+    fixture("images/decode").join("2x1_420_q92.jpg")
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use super::architecture::{ARCHITECTURES, Architecture, BuildOptions, Purpose, check_trainable};
 use super::backbone::Backbone;
+use super::torchscript::TorchScript;
 use crate::weights::sets::{self, Set};
 use crate::weights::{Checkpoint, Source, diagnose};
 use crate::{Error, Result};
@@ -31,28 +32,41 @@ impl Found {
             let _no_grad = tch::no_grad_guard();
             self.architecture.build(checkpoint, options)
         })
-        .map_err(|error| checkpoint.explain(error))
+        .map_err(|error| self.explain(error))
+    }
+}
+
+impl Found {
+    /// Names the file's own tensors in an error about one; where the names tell what was saved
+    /// instead of a network (adapters, shards), says that.
+    fn explain(&self, error: Error) -> Error {
+        let names = self.checkpoint.tensors().into_iter().flat_map(|t| t.keys());
+        match (&error, diagnose::diagnose(names.map(String::as_str))) {
+            (Error::Tensor { path, .. }, Some(trouble)) => Error::file(path, trouble),
+            _ => self.checkpoint.explain(error),
+        }
     }
 }
 
 /// Finds the network that `checkpoint` holds, or says what the file is instead.
 pub fn find(checkpoint: &Checkpoint) -> Result<Found> {
-    let by_itself = |architecture: &&dyn Architecture| architecture.recognises(checkpoint);
-    match &checkpoint.source {
-        Source::File(_) => in_file(checkpoint),
-        Source::TorchScript | Source::Random(_) => ARCHITECTURES
+    let architecture = match &checkpoint.source {
+        Source::File(_) => return in_file(checkpoint),
+        // Whatever lies beside a program describes something else.
+        Source::TorchScript => Some(&TorchScript as &'static dyn Architecture),
+        Source::Random(_) => ARCHITECTURES
             .iter()
             .copied()
-            .find(by_itself)
-            .map(|architecture| Found {
-                architecture,
-                checkpoint: checkpoint.clone(),
-            })
-            .ok_or_else(|| {
-                let reason = "the config is of no architecture known here";
-                Error::file(&checkpoint.path, reason)
-            }),
-    }
+            .find(|architecture| architecture.recognises(checkpoint)),
+    };
+    let architecture = architecture.ok_or_else(|| {
+        let reason = "the config is of no architecture known here";
+        Error::file(&checkpoint.path, reason)
+    })?;
+    Ok(Found {
+        architecture,
+        checkpoint: checkpoint.clone(),
+    })
 }
 
 /// An architecture with the dictionary in which it knows itself, and where that lies.
@@ -77,11 +91,6 @@ fn in_file(checkpoint: &Checkpoint) -> Result<Found> {
     let (architecture, description) = &described[chosen.known];
     let others: Vec<String> = sets.map(|other| named(&other.path)).collect();
     note(&mut chosen, &others);
-    let tensors = chosen.checkpoint.tensors();
-    let names = tensors.into_iter().flat_map(|t| t.keys());
-    if let Some(trouble) = diagnose::diagnose(names.map(String::as_str)) {
-        return Err(Error::file(&checkpoint.path, trouble));
-    }
     if !others.is_empty() {
         tracing::warn!(
             "{}: holds several sets of weights; {} is taken, not {}",

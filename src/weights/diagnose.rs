@@ -38,10 +38,6 @@ const SIGNS: &[(&[&str], &str)] = &[
         &["weight_orig", "weight_mask"],
         "holds pruned weights as a product with their masks; make the pruning permanent first (`torch.nn.utils.prune.remove`)",
     ),
-    (
-        &["parametrizations"],
-        "holds parametrised weights; remove the parametrisations first (`torch.nn.utils.parametrize.remove_parametrizations`)",
-    ),
 ];
 
 /// What is wrong with tensors of such names; `None` where none of them tells.

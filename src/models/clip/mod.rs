@@ -167,6 +167,7 @@ fn info(config: &Config, options: &BuildOptions) -> BackboneInfo {
     let fitting = (config.image_size / patch * patch).max(patch);
     let mut settings = Map::new();
     settings.insert("activation".into(), config.activation.name().into());
+    settings.insert("activation_from".into(), config.activation_from.into());
     settings.insert("positions".into(), config.rule.name().into());
     settings.insert("patch_tokens".into(), tokens.into());
     BackboneInfo {

@@ -9,8 +9,10 @@ mod clean;
 mod config;
 mod ftfy;
 mod html;
+mod huggingface;
 mod layout;
 mod sentencepiece;
+mod settings;
 mod tower;
 
 pub use bpe::ClipTokenizer;
