@@ -89,8 +89,10 @@ fn write_teachers(home: &Path) {
         }
     }
     write(&clip.join("open_clip_model.safetensors"), &tensors);
-    let config = "text/clip_quickgelu/openclip_config.json";
-    copy(config, &clip.join("open_clip_config.json"));
+    let config = fixture("text/clip_quickgelu/openclip_config.json");
+    let config = std::fs::read_to_string(config).unwrap();
+    let config = config.replace("\"vocab_size\": 200", "\"vocab_size\": 49408");
+    std::fs::write(clip.join("open_clip_config.json"), config).unwrap();
 
     let siglip = folder(PAIRS[1].1);
     let tensors = read(&fixture("text/siglip_so400m_like/openclip.safetensors"));

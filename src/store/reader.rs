@@ -4,8 +4,8 @@ use super::column::{Column, Dtype};
 use super::header::{Header, Skipped};
 use super::lock::{Access, lock};
 use super::store_error;
+use crate::files::MappedFile;
 use crate::{Error, Result};
-use memmap2::Mmap;
 use serde_json::Value;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -15,7 +15,7 @@ use std::path::Path;
 pub struct Part {
     header: Header,
     /// Of each column: values, and offsets where it is ragged.
-    maps: Vec<(Option<Mmap>, Option<Mmap>)>,
+    maps: Vec<(Option<Map>, Option<Map>)>,
 }
 
 impl Part {
@@ -72,18 +72,34 @@ impl Part {
     }
 }
 
-/// Maps the first `length` bytes; an empty file cannot be mapped.
-fn map(path: &Path, length: u64) -> Result<Option<Mmap>> {
+/// The counted bytes of a file. This tool never shortens a file below what its header counts (the
+/// store's writer unlinks instead).
+struct Map {
+    file: MappedFile,
+    length: usize,
+}
+
+impl std::ops::Deref for Map {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.file[..self.length]
+    }
+}
+
+/// Maps the first `length` bytes, which are there.
+fn map(path: &Path, length: u64) -> Result<Option<Map>> {
     if length == 0 {
         return Ok(None);
     }
-    let file = File::open(path).map_err(|e| store_error(path, e))?;
     let length = usize::try_from(length).map_err(|e| Error::file(path, e))?;
-    // SAFETY: the file is at least that long, and this tool never shortens a file below what its
-    // header counts (the store's writer unlinks instead): the pages stay. A file changed by hand
-    // can give wrong numbers.
-    let map = unsafe { memmap2::MmapOptions::new().len(length).map(&file) };
-    map.map(Some).map_err(|e| store_error(path, e))
+    let file = File::open(path)
+        .and_then(|file| MappedFile::map(path, &file))
+        .map_err(|e| store_error(path, e))?;
+    if file.len() < length {
+        return Err(Error::file(path, "was cut short while it was opened"));
+    }
+    Ok(Some(Map { file, length }))
 }
 
 /// Bytes that the rows take in the files of a column: values, and offsets where it is ragged.
