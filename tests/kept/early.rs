@@ -12,7 +12,14 @@ fn k_and_classes_are_looked_at_before_any_extraction() {
     std::fs::create_dir_all(world.path("data/val/other")).unwrap();
     let unseen = world.path("data/val/other/0000.bmp");
     std::fs::copy(world.path("data/val/dark/0000.bmp"), unseen).unwrap();
-    let error = fails(&mut world.knn("home"), 1);
+    let names = world.path("names.tsv");
+    std::fs::write(&names, "bright\tbright\ndark\tdark\nother\tother\n").unwrap();
+    let knn = || {
+        let mut command = world.knn("home");
+        command.arg("--classnames").arg(&names);
+        command
+    };
+    let error = fails(&mut knn(), 1);
     assert!(
         error.contains("1 of 3 val images are of 1 classes without a train image")
             && error.contains("other"),
@@ -20,7 +27,7 @@ fn k_and_classes_are_looked_at_before_any_extraction() {
     );
     assert!(named(&world.path("home"), "header.json").is_empty());
 
-    let output = world.knn("home").arg("--unseen-classes").output().unwrap();
+    let output = knn().arg("--unseen-classes").output().unwrap();
     let told = stderr(&output);
     assert!(output.status.success() && told.contains("without a train image"), "{told}");
 }
