@@ -8,6 +8,7 @@ use crate::data::files;
 use crate::data::transform::Transform;
 use crate::models::{Request, resolve};
 use crate::report::ModelPart;
+use crate::runtime::limits::check_batch;
 use crate::tasks::features::export::Export;
 use crate::tasks::features::{self, Extracted};
 use crate::weights::safetensors;
@@ -77,6 +78,7 @@ pub fn run(args: &FeaturesArgs, progress: bool) -> anyhow::Result<Outcome> {
         let size = args.resolution.map_or(info.preferred, |r| r.size());
         let (height, width) = size;
         info.check_resolution(height, width)?;
+        check_batch(args.batch_size, height, width)?;
         let source = files::open(&args.input)?;
         let names: Vec<&str> = (0..source.len()).map(|i| source.key(i)).collect();
         metadata.insert("images".into(), json!(names).to_string());

@@ -17,6 +17,7 @@ pub mod recipe;
 pub mod results;
 pub mod tables;
 pub mod verify;
+pub mod vlm_export;
 
 use crate::{Error, runtime};
 use clap::{Parser, Subcommand};
@@ -50,6 +51,7 @@ pub enum Command {
     Verify(verify::VerifyArgs),
     Cache(cache::CacheArgs),
     Ade20k(Box<ade20k::Ade20kArgs>),
+    VlmExport(Box<vlm_export::VlmExportArgs>),
 }
 
 /// How a command that did its work ended.
@@ -74,6 +76,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Verify(args) => verify::run(&args),
         Command::Cache(args) => cache::run(&args),
         Command::Ade20k(args) => ade20k::run(&args, progress),
+        Command::VlmExport(args) => vlm_export::run(&args, progress, cli.quiet),
     }
 }
 
