@@ -1,8 +1,9 @@
 //! `radio-eval features`: what a model makes of an input, into a file.
 
 use super::Outcome;
-use super::common::{ModelArgs, Resolution, RuntimeArgs};
+use super::common::{ModelArgs, RuntimeArgs};
 use super::numbers;
+use super::resolution::Resolution;
 use super::results::writable_file;
 use crate::data::files;
 use crate::data::transform::Transform;

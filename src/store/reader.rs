@@ -15,7 +15,7 @@ use std::path::Path;
 pub struct Part {
     header: Header,
     /// Of each column: values, and offsets where it is ragged.
-    maps: Vec<(Option<Map>, Option<Map>)>,
+    maps: Vec<(Option<MappedFile>, Option<MappedFile>)>,
 }
 
 impl Part {
@@ -72,34 +72,17 @@ impl Part {
     }
 }
 
-/// The counted bytes of a file. This tool never shortens a file below what its header counts (the
-/// store's writer unlinks instead).
-struct Map {
-    file: MappedFile,
-    length: usize,
-}
-
-impl std::ops::Deref for Map {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.file[..self.length]
-    }
-}
-
-/// Maps the first `length` bytes, which are there.
-fn map(path: &Path, length: u64) -> Result<Option<Map>> {
+/// Maps the first `length` bytes; an empty file cannot be mapped.
+fn map(path: &Path, length: u64) -> Result<Option<MappedFile>> {
     if length == 0 {
         return Ok(None);
     }
+    let file = File::open(path).map_err(|e| store_error(path, e))?;
     let length = usize::try_from(length).map_err(|e| Error::file(path, e))?;
-    let file = File::open(path)
-        .and_then(|file| MappedFile::map(path, &file))
-        .map_err(|e| store_error(path, e))?;
-    if file.len() < length {
-        return Err(Error::file(path, "was cut short while it was opened"));
-    }
-    Ok(Some(Map { file, length }))
+    // This tool never shortens a file below what its header counts (the store's writer unlinks
+    // instead).
+    let map = MappedFile::map_front(path, &file, length);
+    map.map(Some).map_err(|e| store_error(path, e))
 }
 
 /// Bytes that the rows take in the files of a column: values, and offsets where it is ragged.
