@@ -33,4 +33,5 @@ mod torchscript;
 mod training;
 mod weights;
 mod weights_damage;
+mod weights_found;
 mod zero_shot;

@@ -43,8 +43,29 @@ impl Found {
         let names = self.checkpoint.tensors().into_iter().flat_map(|t| t.keys());
         match (&error, diagnose::diagnose(names.map(String::as_str))) {
             (Error::Tensor { path, .. }, Some(trouble)) => Error::file(path, trouble),
-            _ => self.checkpoint.explain(error),
+            _ => self.with_nearest(self.checkpoint.explain(error)),
         }
+    }
+
+    /// Adds the names in the file that are likest to the one that is missing.
+    fn with_nearest(&self, error: Error) -> Error {
+        let (path, tensor, reason) = match error {
+            Error::Tensor {
+                path,
+                tensor,
+                reason,
+            } if reason.starts_with("missing") => (path, tensor, reason),
+            other => return other,
+        };
+        let keys = self.checkpoint.tensors().into_iter().flat_map(|t| t.keys());
+        let stored: Vec<String> = keys.map(|key| self.checkpoint.stored_name(key)).collect();
+        let nearest = diagnose::nearest(&tensor, stored.iter().map(String::as_str), 3);
+        let names = nearest.join("`, `");
+        let beside = match nearest.is_empty() {
+            true => String::new(),
+            false => format!("; the nearest names in the file are `{names}`"),
+        };
+        Error::tensor(path, tensor, format!("{reason}{beside}"))
     }
 }
 
