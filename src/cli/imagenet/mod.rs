@@ -13,6 +13,7 @@ use crate::data::transform::Transform;
 use crate::models::{ModelSpec, resolve, zoo};
 use crate::report::ModelPart;
 use crate::runtime::Runtime;
+use crate::runtime::limits::check_batch;
 use crate::tasks::Finished;
 use crate::tasks::classify::{self, Job, Method};
 use crate::tasks::extract::Extractor;
@@ -238,6 +239,7 @@ fn run_model(
         None => info.patch,
     };
     let (height, width) = (wanted.height as i64, wanted.width as i64);
+    check_batch(args.batch_size as usize, height, width)?;
     if !keeps_aspect {
         info.check_resolution(height, width)?;
     } else if multiple % info.step != 0 || info.fixed.is_some() {

@@ -11,6 +11,7 @@ use crate::config::toml_file;
 use crate::heads::Schedule;
 use crate::heads::adamw::AdamWOptions;
 use crate::models::{BackboneInfo, Resolved};
+use crate::runtime::limits::check_batch;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -21,8 +22,6 @@ const MAX_EDGE: usize = 16_384;
 /// More than any published probe has, and still counted in memory.
 const MAX_ITERATIONS: u64 = 100_000_000;
 const MAX_BATCH: usize = 65_536;
-/// Of all images of a batch: 24 GiB of input in fp32.
-const MAX_BATCH_PIXELS: i64 = 1 << 31;
 
 /// Where the features that the head is trained on come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,15 +188,7 @@ impl Recipe {
                 info.architecture, info.step
             )));
         }
-        let pixels = resolution
-            .saturating_pow(2)
-            .saturating_mul(self.batch_size as i64);
-        if pixels > MAX_BATCH_PIXELS {
-            return Err(Error::usage(format!(
-                "a batch of {} images of {resolution}x{resolution} has {pixels} pixels, more than the limit of {MAX_BATCH_PIXELS}; use a smaller --batch-size or --resolution",
-                self.batch_size
-            )));
-        }
+        check_batch(self.batch_size, resolution, resolution)?;
         if let Some((height, _)) = info.fixed
             && height != resolution
         {
