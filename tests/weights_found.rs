@@ -300,7 +300,7 @@ fn what_is_no_network_is_described() {
     )
     .error();
     for part in [
-        "`layer1.0.conv1.weight`",
+        "`layer1.0.bn1.weight`",
         "nearest names looked for",
         "model_type `resnet`",
     ] {
