@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(of(&[]).unwrap(), Share::WHOLE);
         assert_eq!(
             of(&[("RANK", "1"), ("WORLD_SIZE", "4")]).unwrap(),
-            rank(1, 4)
+            share(1, 4)
         );
         let slurm = [("SLURM_PROCID", "2"), ("SLURM_NTASKS", "3")];
         assert_eq!(of(&slurm).unwrap(), share(2, 3));

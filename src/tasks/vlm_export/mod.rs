@@ -390,9 +390,7 @@ fn first_view(pictures: &Pictures, framing: &Framing) -> Result<ViewSize> {
         return Ok(framing.views(1, 1).size);
     }
     let source = pictures.source.as_ref();
-    let mut sizes = (0..source.len()).filter_map(|i| {
-        crate::data::decode::image_size(&source.read(i).ok()?).filter(|&(w, h)| w > 0 && h > 0)
-    });
+    let mut sizes = (0..source.len()).filter_map(|i| plan::size_of(source, i).ok()?);
     let (width, height) = sizes
         .next()
         .ok_or_else(|| Error::file(&pictures.path, "holds no picture that can be read"))?;
