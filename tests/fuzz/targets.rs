@@ -92,7 +92,11 @@ pub fn gif() -> Target {
 }
 
 pub fn tiff() -> Target {
-    pictures(".tiff")
+    Target {
+        // The tiff crate reads a tag of up to 256 MiB before it says how large the picture is.
+        memory: 288 << 20,
+        ..pictures(".tiff")
+    }
 }
 
 pub fn mask() -> Target {

@@ -152,6 +152,9 @@ fn segmented(
         batch_size: Some(4),
         seeds: Some(vec![0].into()),
         resolution: Some(126),
+        // A few windows per picture at most.
+        scale: Some([252, 126].into()),
+        test_scale: Some([252, 126].into()),
         ..RecipeValues::default()
     };
     let recipe = Recipe::new(preset, values).unwrap_or_else(|e| panic!("{e}"));
@@ -186,8 +189,8 @@ fn segmentation_gives_the_figures_of_the_cpu() {
     let head = folder.path().join("head.safetensors");
     let own = strict_device::device();
     for preset in [Preset::Mini, Preset::RepoHead] {
-        // Adam's first steps are signs of gradients, some of which are rounding: two trainings
-        // are compared by what their heads are worth, one head on two devices closely.
+        // Adam's first steps are signs of gradients, some of which are rounding: bf16's training
+        // is compared by what its head is worth, one head on two devices closely.
         let trained = segmented(own, Precision::Fp32, preset, None);
         save(&trained, &head);
         let miou = value(&trained.record, "miou");
@@ -197,16 +200,11 @@ fn segmentation_gives_the_figures_of_the_cpu() {
             difference <= 0.02,
             "{preset:?}: the same head, apart by {difference}"
         );
-        for precision in [Precision::Fp32, Precision::Bf16] {
-            let other = match precision {
-                Precision::Fp32 => segmented(Device::Cpu, precision, preset, None),
-                _ => segmented(own, precision, preset, None),
-            };
-            let other = value(&other.record, "miou");
-            assert!(
-                (miou - other).abs() <= 2.0,
-                "{preset:?} {precision:?}: {miou} {other}"
-            );
-        }
+        let other = segmented(own, Precision::Bf16, preset, None);
+        let other = value(&other.record, "miou");
+        assert!(
+            (miou - other).abs() <= 2.0,
+            "{preset:?} bf16: {miou} {other}"
+        );
     }
 }
