@@ -345,10 +345,33 @@ fn an_unreadable_train_image_loses_no_training() {
     fs::write(&classes, "even\nodd\n").unwrap();
     let mut command = radio_eval(home.path());
     command.args(["ade20k", "--model", "mini-dino", "--device", "cpu"]);
-    command.args(["--preset", "repo-head", "--iterations", "12", "--batch-size"]);
-    command.args(["1", "--resolution", "28", "--scale", "56", "28", "--skip-check"]);
-    command.args(["--threads", "1", "--workers", "2", "--reduce-zero-label", "true"]);
-    command.args(["--val-every", "0", "--classes"]).arg(&classes);
+    command.args([
+        "--preset",
+        "repo-head",
+        "--iterations",
+        "12",
+        "--batch-size",
+    ]);
+    command.args([
+        "1",
+        "--resolution",
+        "28",
+        "--scale",
+        "56",
+        "28",
+        "--skip-check",
+    ]);
+    command.args([
+        "--threads",
+        "1",
+        "--workers",
+        "2",
+        "--reduce-zero-label",
+        "true",
+    ]);
+    command
+        .args(["--val-every", "0", "--classes"])
+        .arg(&classes);
     command.arg("--data").arg(&data);
     command.arg("--out").arg(home.path().join("out"));
     let message = fails(&mut command, 1);
