@@ -133,32 +133,6 @@ impl ModelArgs {
     }
 }
 
-/// A size in pixels: `512` (square) or `HxW`, `432x768`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Resolution {
-    pub height: i64,
-    pub width: i64,
-}
-
-impl Resolution {
-    pub fn size(self) -> (i64, i64) {
-        (self.height, self.width)
-    }
-}
-
-impl std::str::FromStr for Resolution {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (height, width) = text.split_once('x').unwrap_or((text, text));
-        match (height.parse(), width.parse()) {
-            // 65535 is what a JPEG can hold.
-            (Ok(height @ 1..=65_535), Ok(width @ 1..=65_535)) => Ok(Resolution { height, width }),
-            _ => Err("use a number of pixels (512) or HxW (432x768)".into()),
-        }
-    }
-}
-
 /// Where and how to compute.
 #[derive(Debug, Clone, Args)]
 pub struct RuntimeArgs {

@@ -1,8 +1,9 @@
 //! `radio-eval features`: what a model makes of an input, into a file.
 
 use super::Outcome;
-use super::common::{ModelArgs, Resolution, RuntimeArgs};
+use super::common::{ModelArgs, RuntimeArgs};
 use super::numbers;
+use super::resolution::Resolution;
 use crate::data::files;
 use crate::data::loader::LoaderOptions;
 use crate::data::transform::Transform;

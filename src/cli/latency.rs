@@ -1,9 +1,10 @@
 //! `radio-eval latency`: how fast models are, side by side.
 
 use super::Outcome;
-use super::common::{self, Resolution};
+use super::common;
 use super::latency_sweep::LatencyConfig;
 use super::numbers::MAX_THREADS;
+use super::resolution::Resolution;
 use super::results::Results;
 use super::tables::TableArgs;
 use crate::metrics::{self, Definition, latency as metric};
@@ -122,7 +123,7 @@ fn options(args: &LatencyArgs, sweep: &LatencyConfig) -> Result<Options> {
     };
     let resolution = |text: &String| match text.parse::<Resolution>() {
         Ok(resolution) => Ok(resolution.size()),
-        Err(expected) => Err(Error::usage(format!("resolution `{text}`: {expected}"))),
+        Err(reason) => Err(Error::usage(reason)),
     };
     let windows = match sweep.window.as_slice() {
         [] => vec![Default::default()],

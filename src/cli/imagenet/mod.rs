@@ -2,9 +2,10 @@
 //! images with one class each.
 
 mod details;
-mod resolution;
+mod resize_mode;
 
 use super::common::{ModelArgs, OutputArgs, RuntimeArgs};
+use super::resolution::Resolution;
 use super::results::{Results, writable_file};
 use super::{Outcome, numbers};
 use crate::config::DatasetLayout;
@@ -22,7 +23,7 @@ use crate::tasks::zero_shot::{self, ZeroShot};
 use crate::{Error, Result};
 use clap::{Args, ValueEnum};
 use details::Details;
-use resolution::{ResizeMode, Resolution};
+use resize_mode::ResizeMode;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 

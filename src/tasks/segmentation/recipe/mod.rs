@@ -8,6 +8,7 @@ pub(crate) use values::recipe_values;
 pub use values::{Recipe, RecipeValues};
 
 use crate::config::toml_file;
+use crate::data::image::MAX_SIDE;
 use crate::heads::Schedule;
 use crate::heads::adamw::AdamWOptions;
 use crate::models::{BackboneInfo, Resolved};
@@ -18,7 +19,7 @@ use serde_json::{Map, Value};
 use std::path::Path;
 
 /// Longest edge of a picture, a crop or a label map, in pixels.
-const MAX_EDGE: usize = 16_384;
+const MAX_EDGE: usize = MAX_SIDE as usize;
 /// More than any published probe has, and still counted in memory.
 const MAX_ITERATIONS: u64 = 100_000_000;
 const MAX_BATCH: usize = 65_536;
