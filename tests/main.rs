@@ -35,4 +35,5 @@ mod training;
 mod vlm_export;
 mod weights;
 mod weights_damage;
+mod weights_found;
 mod zero_shot;
