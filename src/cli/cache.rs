@@ -140,7 +140,8 @@ fn age(seconds: u64) -> String {
 
 /// `30d`, `12h`, `45m`, `90s`
 fn parse_age(text: &str) -> Result<Duration, String> {
-    let wrong = || "use a number of days, hours, minutes or seconds: 30d, 12h, 45m, 90s".to_string();
+    let wrong =
+        || "use a number of days, hours, minutes or seconds: 30d, 12h, 45m, 90s".to_string();
     let unit = match text.chars().last() {
         Some('d') => 86_400,
         Some('h') => 3_600,

@@ -141,13 +141,19 @@ fn children(folder: &Path) -> Result<Vec<PathBuf>> {
         Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => return Ok(Vec::new()),
         Err(e) => return Err(Error::file(folder, e)),
     };
-    Ok(entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
+    Ok(entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect())
 }
 
 impl Entry {
     fn new(kind: Kind, path: PathBuf) -> Self {
         let files = || WalkDir::new(&path).into_iter().filter_map(Result::ok);
-        let files = || files().filter_map(|file| file.metadata().ok()).filter(|m| m.is_file());
+        let files = || {
+            files()
+                .filter_map(|file| file.metadata().ok())
+                .filter(|m| m.is_file())
+        };
         let used = files().filter_map(|m| m.modified().ok()).max();
         let age = used.and_then(|used| SystemTime::now().duration_since(used).ok());
         let mut entry = Entry {
@@ -200,7 +206,9 @@ impl Entry {
 fn model_of(header: &Header) -> Option<String> {
     fn find(key: &Value) -> Option<&str> {
         let fields = key.as_object()?;
-        let own = fields.get("network").and_then(|network| network["model"].as_str());
+        let own = fields
+            .get("network")
+            .and_then(|network| network["model"].as_str());
         own.or_else(|| fields.get("of").and_then(find))
     }
     find(&header.key).map(str::to_string)

@@ -31,7 +31,10 @@ fn the_feature_store_counts_what_was_written() {
     let mut command = world.knn("home");
     command.args(["--batch-size", "8"]);
     let error = fails(limited(&mut command, 40_000), 1);
-    assert!(error.contains("summary.values") && error.contains("have room"), "{error}");
+    assert!(
+        error.contains("summary.values") && error.contains("have room"),
+        "{error}"
+    );
     let stores = named(&world.path("home/cache/features"), "header.json");
     let partial = stores.iter().find_map(|path| {
         let header: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
@@ -51,7 +54,10 @@ fn the_feature_store_counts_what_was_written() {
     for name in ["summary.values", "content.values"] {
         let bytes = |home: &str| -> Vec<Vec<u8>> {
             let files = named(&world.path(home).join("cache/features"), name);
-            files.iter().map(|path| std::fs::read(path).unwrap()).collect()
+            files
+                .iter()
+                .map(|path| std::fs::read(path).unwrap())
+                .collect()
         };
         assert!(bytes("home") == bytes("fresh"), "{name}");
     }
@@ -88,9 +94,22 @@ fn a_probe_on_a_full_disk_goes_on_once_there_is_room() {
     let probe = |out: &str| {
         let mut command = radio_eval(home.path());
         command
-            .args(["ade20k", "--model", "mini-dino", "--data", "ade-mini", "--json"])
+            .args([
+                "ade20k",
+                "--model",
+                "mini-dino",
+                "--data",
+                "ade-mini",
+                "--json",
+            ])
             .args(["--preset", "mini", "--seeds", "0", "--iterations", "4"])
-            .args(["--checkpoint-every", "2", "--train-limit", "16", "--skip-check"])
+            .args([
+                "--checkpoint-every",
+                "2",
+                "--train-limit",
+                "16",
+                "--skip-check",
+            ])
             .args(["--threads", "1", "--workers", "1"])
             .arg("--out")
             .arg(home.path().join(out));
@@ -107,7 +126,10 @@ fn a_probe_on_a_full_disk_goes_on_once_there_is_room() {
     stdout(&mut probe("whole"));
     assert_eq!(states(), 1);
     let head = |out: &str| {
-        let path = home.path().join(out).join("segmentation__mini-dino.head.safetensors");
+        let path = home
+            .path()
+            .join(out)
+            .join("segmentation__mini-dino.head.safetensors");
         std::fs::read(path).unwrap()
     };
     let size = head("whole").len() as u64;
@@ -133,7 +155,14 @@ fn a_damaged_state_starts_over() {
     let probe = || {
         let mut command = radio_eval(home.path());
         command
-            .args(["ade20k", "--model", "mini-dino", "--data", "ade-mini", "--json"])
+            .args([
+                "ade20k",
+                "--model",
+                "mini-dino",
+                "--data",
+                "ade-mini",
+                "--json",
+            ])
             .args(["--preset", "mini", "--seeds", "0", "--iterations", "2"])
             .args(["--train-limit", "8", "--skip-check", "--threads", "1"])
             .arg("--out")
@@ -146,7 +175,12 @@ fn a_damaged_state_starts_over() {
     };
     let first = miou(stdout(&mut probe()).as_bytes());
     let folder = home.path().join("cache/segmentation");
-    let state = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    let state = std::fs::read_dir(folder)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
     std::fs::write(&state, b"").unwrap();
     let output = probe().output().unwrap();
     let told = stderr(&output);

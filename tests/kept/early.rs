@@ -7,7 +7,10 @@ use crate::common::{fails, stderr, stdout};
 fn k_and_classes_are_looked_at_before_any_extraction() {
     let world = World::new(2, 1);
     let error = fails(world.knn("home").args(["--k", "5"]), 2);
-    assert!(error.contains("--k 5") && error.contains("there are 4"), "{error}");
+    assert!(
+        error.contains("--k 5") && error.contains("there are 4"),
+        "{error}"
+    );
 
     std::fs::create_dir_all(world.path("data/val/other")).unwrap();
     let unseen = world.path("data/val/other/0000.bmp");
@@ -29,7 +32,10 @@ fn k_and_classes_are_looked_at_before_any_extraction() {
 
     let output = knn().arg("--unseen-classes").output().unwrap();
     let told = stderr(&output);
-    assert!(output.status.success() && told.contains("without a train image"), "{told}");
+    assert!(
+        output.status.success() && told.contains("without a train image"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -65,7 +71,9 @@ fn segmentation_and_latency_print_what_was_finished_before_a_failure() {
     std::fs::write(&broken, b"nothing").unwrap();
     let mut command = crate::common::radio_eval(&world.path("home"));
     let output = command
-        .args(["ade20k", "--data", "ade-mini", "--preset", "mini", "--seeds", "0"])
+        .args([
+            "ade20k", "--data", "ade-mini", "--preset", "mini", "--seeds", "0",
+        ])
         .args(["--iterations", "1", "--train-limit", "8", "--skip-check"])
         .args(["--threads", "1", "--model", "mini-dino", "--model"])
         .arg(&broken)
@@ -77,7 +85,14 @@ fn segmentation_and_latency_print_what_was_finished_before_a_failure() {
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("broken.safetensors"), "{told}");
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(table.contains("mini-dino") && table.contains("mIoU"), "{table}");
+    assert!(
+        table.contains("mini-dino") && table.contains("mIoU"),
+        "{table}"
+    );
     assert!(world.path("out/segmentation__mini-dino.json").is_file());
-    assert!(world.path("out/segmentation__mini-dino.head.safetensors").is_file());
+    assert!(
+        world
+            .path("out/segmentation__mini-dino.head.safetensors")
+            .is_file()
+    );
 }

@@ -11,7 +11,15 @@ fn features(world: &World, home: &str, out: &str) -> Command {
     let mut command = radio_eval(&world.path(home));
     command
         .args(["features", "--model", "mini-dino", "--resolution", "224"])
-        .args(["--batch-size", "4", "--threads", "1", "--workers", "1", "--input"])
+        .args([
+            "--batch-size",
+            "4",
+            "--threads",
+            "1",
+            "--workers",
+            "1",
+            "--input",
+        ])
         .arg(world.path("data/train"))
         .arg("--output")
         .arg(world.path(out));
@@ -40,9 +48,14 @@ fn memory_does_not_grow_with_the_number_of_images() {
     let (few, many) = (World::new(10, 0), World::new(160, 0));
     let small = peak_memory(&mut features(&few, "home", "few.safetensors"));
     let large = peak_memory(&mut features(&many, "home", "many.safetensors"));
-    let file = std::fs::metadata(many.path("many.safetensors")).unwrap().len();
+    let file = std::fs::metadata(many.path("many.safetensors"))
+        .unwrap()
+        .len();
     assert!(file > 60 << 20, "{file}");
-    assert!(large < small + (24 << 20), "{small} bytes for 20, {large} for 320");
+    assert!(
+        large < small + (24 << 20),
+        "{small} bytes for 20, {large} for 320"
+    );
 }
 
 /// (done, total) of the export under way.
@@ -61,16 +74,24 @@ fn killed_in_the_middle_the_same_command_writes_the_same_file() {
         .spawn()
         .unwrap();
     while progress(&world.path("killed")).is_none_or(|(done, _)| done == 0) {
-        assert!(child.try_wait().unwrap().is_none(), "finished before it could be killed");
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "finished before it could be killed"
+        );
         std::thread::sleep(Duration::from_millis(2));
     }
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(!world.path("killed.safetensors").exists());
 
-    let resumed = features(&world, "killed", "killed.safetensors").output().unwrap();
+    let resumed = features(&world, "killed", "killed.safetensors")
+        .output()
+        .unwrap();
     let told = stderr(&resumed);
-    assert!(resumed.status.success() && told.contains("going on from image"), "{told}");
+    assert!(
+        resumed.status.success() && told.contains("going on from image"),
+        "{told}"
+    );
     stdout(&mut features(&world, "whole", "whole.safetensors"));
     let read = |name: &str| std::fs::read(world.path(name)).unwrap();
     assert!(read("killed.safetensors") == read("whole.safetensors"));

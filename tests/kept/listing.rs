@@ -25,7 +25,10 @@ fn the_cache_is_listed_and_pruned() {
         assert!(entry["age_s"].as_u64().unwrap() < 600);
     }
     let table = stdout(&mut cache(&[]));
-    assert!(table.contains("mini-dino") && table.contains("ago"), "{table}");
+    assert!(
+        table.contains("mini-dino") && table.contains("ago"),
+        "{table}"
+    );
 
     fails(&mut cache(&["prune"]), 2);
     let old = stdout(&mut cache(&["prune", "--older-than", "1d"]));
@@ -37,7 +40,11 @@ fn the_cache_is_listed_and_pruned() {
     let headers = named(&world.path("home/cache/features"), "header.json");
     std::fs::write(&headers[0], b"{").unwrap();
     let output = cache(&[]).output().unwrap();
-    assert!(stderr(&output).contains("is damaged"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("is damaged"),
+        "{}",
+        stderr(&output)
+    );
     assert!(String::from_utf8_lossy(&output.stdout).contains("damaged"));
 
     // One in use stays.

@@ -57,7 +57,21 @@ fn picture(class: &str, seed: u32) -> Vec<u8> {
     const SIDE: u32 = 60;
     let values = SIDE * SIDE * 3;
     let mut file = b"BM".to_vec();
-    for number in [54 + values, 0, 54, 40, SIDE, SIDE, 1 | 24 << 16, 0, values, 0, 0, 0, 0] {
+    for number in [
+        54 + values,
+        0,
+        54,
+        40,
+        SIDE,
+        SIDE,
+        1 | 24 << 16,
+        0,
+        values,
+        0,
+        0,
+        0,
+        0,
+    ] {
         file.extend(number.to_le_bytes());
     }
     let mut state = seed.wrapping_mul(2_654_435_761);

@@ -35,9 +35,8 @@ fn knn_and_zero_shot_of_a_student_share_one_pass() {
         assert!(output.status.success(), "{log}");
         (images_through(&log), output.stdout, log)
     };
-    let records = |json: &[u8]| -> Vec<radio_eval::report::Record> {
-        serde_json::from_slice(json).unwrap()
-    };
+    let records =
+        |json: &[u8]| -> Vec<radio_eval::report::Record> { serde_json::from_slice(json).unwrap() };
     let (images, both, _) = run("all", "both");
     let both = records(&both);
     assert_eq!(both.len(), 2);
@@ -45,7 +44,10 @@ fn knn_and_zero_shot_of_a_student_share_one_pass() {
     assert!(train > 0 && both[0].data[1].samples == 40);
     // One blank image tells the width of the adaptor.
     assert_eq!(images, train + 40 + 1);
-    assert_eq!(named(&home.join("cache/features"), "clip.summary.values").len(), 1);
+    assert_eq!(
+        named(&home.join("cache/features"), "clip.summary.values").len(),
+        1
+    );
 
     // Each task alone finds what it needs in the store of the shared pass.
     let (images, knn, log) = run("knn", "alone");

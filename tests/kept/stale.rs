@@ -43,7 +43,11 @@ fn two_pictures_that_change_places_are_computed_anew() {
     assert_eq!(top1(&after), 0.0);
     assert_ne!(before.data[1].fingerprint, after.data[1].fingerprint);
     assert_eq!(before.data[0].fingerprint, after.data[0].fingerprint);
-    assert!(after.data[0].fingerprint_of.contains("SHA-256 of the bytes"));
+    assert!(
+        after.data[0]
+            .fingerprint_of
+            .contains("SHA-256 of the bytes")
+    );
 }
 
 #[test]
@@ -112,6 +116,9 @@ fn a_damaged_store_is_named_and_made_anew() {
     let output = world.knn("home").output().unwrap();
     let told = stderr(&output);
     let folder = stores[0].parent().unwrap().display().to_string();
-    assert!(told.contains(&folder) && told.contains("is damaged"), "{told}");
+    assert!(
+        told.contains(&folder) && told.contains("is damaged"),
+        "{told}"
+    );
     assert_eq!(top1(&record(&mut world.knn("home"))), top1(&before));
 }
