@@ -8,6 +8,7 @@ use super::sizes::Sizes;
 use super::vitdet::VitDet;
 use crate::models::architecture::Architecture;
 use crate::models::backbone::{Backbone, BackboneInfo};
+use crate::models::facts::seen;
 use crate::models::layers::LayerNorm;
 use crate::models::normalise::Normalise;
 use crate::models::options::{BuildOptions, Flag, Purpose};
@@ -104,8 +105,11 @@ impl RadioVit {
         if args.model().is_none() && kind != keys::Kind::Native {
             return Err(Error::file(
                 &checkpoint.path,
-                "the weights come without their args (config.json, args.json or the pickled args), \
-                 which tell the number of attention heads; put them beside the file",
+                format!(
+                    "the weights come without their args (config.json, args.json or the pickled args), \
+                     which tell the number of attention heads{}; put them beside the file",
+                    seen(checkpoint)
+                ),
             ));
         }
         let names = keys::Keys::of(checkpoint, kind, dino, args);
