@@ -11,6 +11,7 @@ use super::vitdet::VitDet;
 use super::{RadioVit, heads::HeadKind, keys, precision};
 use crate::models::architecture::{Architecture, BuildOptions, Purpose};
 use crate::models::backbone::{Backbone, BackboneInfo};
+use crate::models::facts::seen;
 use crate::models::layers::LayerNorm;
 use crate::models::normalise::{self, Constants, MeanStd, Normalise};
 use crate::weights::{Checkpoint, ParamStore, Params, Registry, Source, spectral};
@@ -96,8 +97,11 @@ impl RadioVit {
         if args.model().is_none() && kind != keys::Kind::Native {
             return Err(Error::file(
                 &checkpoint.path,
-                "the weights come without their args (config.json, args.json or the pickled args), \
-                 which tell the number of attention heads; put them beside the file",
+                format!(
+                    "the weights come without their args (config.json, args.json or the pickled args), \
+                     which tell the number of attention heads{}; put them beside the file",
+                    seen(checkpoint)
+                ),
             ));
         }
         let names = keys::Keys::of(checkpoint, kind, dino, args);

@@ -5,6 +5,7 @@ use super::encoder::Encoder;
 use super::shape::Shape;
 use super::{Neck, Radio1d};
 use crate::models::architecture::{Architecture, BuildOptions};
+use crate::models::facts::seen;
 use crate::models::normalise::Normalise;
 use crate::models::radio::adaptor::Adaptor;
 use crate::models::radio::args::Args;
@@ -66,7 +67,10 @@ impl Radio1d {
         if args.model().is_none() {
             return Err(Error::file(
                 &checkpoint.path,
-                "the weights come without their args (config.json), which tell the number of attention heads; put them beside the file",
+                format!(
+                    "the weights come without their args (config.json), which tell the number of attention heads{}; put them beside the file",
+                    seen(checkpoint)
+                ),
             ));
         }
         let (kind, _) = keys::detect(checkpoint).ok_or_else(|| {
