@@ -17,6 +17,8 @@ mod images;
 mod interrupt;
 mod knn;
 mod latency;
+mod messy_data;
+mod messy_masks;
 mod plots;
 mod published;
 mod radio1d;

@@ -151,6 +151,7 @@ pub fn run(
         predictions.as_ref(),
         options.show,
     )?;
+    expect_classes(&results, val)?;
     let all: Vec<usize> = (0..val.len()).collect();
     record = record
         .data(data_part(data, val, "val", &all, &recipe, true))
@@ -158,7 +159,10 @@ pub fn run(
         .images_per_s(Some(val.len() as f64 / seconds.max(1e-9)));
     record = with_metrics(record, &results, val.len(), runtime.seed);
     for warning in warnings {
-        tracing::warn!("{warning}");
+        // Those of the data were told when it was opened.
+        if !data.warnings.contains(&warning) {
+            tracing::warn!("{warning}");
+        }
         record = record.warning(warning);
     }
     let mut confusion = Confusion::new(data.rule.classes.len());
@@ -173,6 +177,23 @@ pub fn run(
             None => trained,
         },
     })
+}
+
+/// Fails where the labels that were evaluated are of one class only: without the check of all masks
+/// (`--skip-check`) this is the first to know, and every model would reach 100 %.
+fn expect_classes(results: &[Evaluated], val: &PairSet) -> Result<()> {
+    let Some(result) = results.first() else {
+        return Ok(());
+    };
+    let all = 0..result.confusion.classes();
+    let has_pixels = |&label: &usize| all.clone().any(|p| result.confusion.count(label, p) > 0);
+    match all.clone().filter(has_pixels).nth(1) {
+        Some(_) => Ok(()),
+        None => Err(Error::file(
+            val.mask_path(0),
+            "and all other masks of the val split hold pixels of one class at most, so that every model would reach 100 %; run without --skip-check to see why",
+        )),
+    }
 }
 
 /// The benchmark whose val split the data has.
