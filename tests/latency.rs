@@ -2,7 +2,7 @@
 
 use crate::common::{fails, radio_eval, stdout};
 use serde_json::Value;
-use std::process::Command;
+use std::process::{Child, Command};
 use tempfile::TempDir;
 
 /// A sweep over the smallest network, as short as it can be.
@@ -30,6 +30,9 @@ fn records_carry_every_metric() {
         for metric in ["throughput", "gflops", "params", "matrix_peak_share"] {
             assert!(value(record, metric).unwrap() > 0.0, "{metric}");
         }
+        let machine = &record["machine"];
+        assert!(machine["cores"].as_u64().unwrap() > 0);
+        assert!(!machine["cpu_capabilities"].as_array().unwrap().is_empty());
         let speedup = value(record, "speedup").unwrap();
         assert_eq!(speedup, 1.0, "a model is as fast as itself");
     }
@@ -41,6 +44,38 @@ fn records_carry_every_metric() {
     assert_eq!(value(one, "gflops"), value(two, "gflops"));
     let written = std::fs::read_dir(home.path().join("out")).unwrap().count();
     assert_eq!(written, 2, "one file per record");
+}
+
+/// A process that computes beside the measurement stands in the record, and is told.
+#[test]
+fn a_busy_neighbour_is_told() {
+    let home = TempDir::new().unwrap();
+    let mut neighbours: Vec<Child> = (0..2)
+        .map(|_| {
+            let mut busy = Command::new("sh");
+            busy.args(["-c", "while :; do :; done"]).spawn().unwrap()
+        })
+        .collect();
+    let mut command = radio_eval(home.path());
+    command
+        .args(["latency", "--model", "eradio_xxxtiny", "--resolution", "64"])
+        .args(["--seconds", "1.5", "--device", "cpu", "--json", "--out"])
+        .arg(home.path().join("out"));
+    let output = command.output().unwrap();
+    for neighbour in &mut neighbours {
+        neighbour.kill().unwrap();
+        neighbour.wait().unwrap();
+    }
+    let records: Value = serde_json::from_slice(&output.stdout).unwrap();
+    // A sandbox may hide the machine's CPU time; then nothing is said.
+    let others = records[0]["machine"]["others_cpu_percent"].as_f64();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let warned = told.contains("% of the CPU during the timings");
+    assert_eq!(others.is_some_and(|share| share > 5.0), warned, "{told}");
+    let cores = records[0]["machine"]["cores"].as_u64().unwrap();
+    if others.is_some() && cores <= 16 {
+        assert!(warned, "{others:?} on {cores} cores: {told}");
+    }
 }
 
 #[test]

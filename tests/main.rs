@@ -6,6 +6,7 @@ mod arguments;
 mod arithmetic;
 mod build_revision;
 mod cases_data;
+mod cases_models;
 mod classification;
 mod common;
 mod eradio;

@@ -61,6 +61,7 @@ fn accuracy(model: &str, side: i64, data: &str, top1: f64) -> Record {
         split: "val".into(),
         samples: 500,
         fingerprint: data.into(),
+        fingerprint_of: String::new(),
         skipped: 0,
         transform: json!({"resize": "cover", "size": [side, side], "multiple": 16}),
     }];
@@ -249,12 +250,14 @@ fn many_points_and_lines_keep_their_names_apart() {
         plot: "kNN by tokens",
         x: "tokens",
         y: "kNN top-1",
+        logarithmic_x: true,
+        logarithmic_y: false,
     };
     for (name, count) in [("tokens-few.svg", 3), ("tokens-many.svg", 40)] {
         let svg = svg(
             name,
             Plot::Drawn {
-                svg: lines::draw(titles, &lines[..count], false).unwrap(),
+                svg: lines::draw(titles, &lines[..count]).unwrap(),
                 left_out: Vec::new(),
             },
         );

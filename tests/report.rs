@@ -1,7 +1,7 @@
 //! Records become files and tables.
 
 use indexmap::IndexMap;
-use radio_eval::report::record::{SCHEMA_VERSION, Timings};
+use radio_eval::report::record::{MachinePart, SCHEMA_VERSION, Timings};
 use radio_eval::report::render::{CSV, MARKDOWN, TERMINAL};
 use radio_eval::report::{DataPart, Metric, ModelPart, Record, Table, write_record};
 use serde_json::{Map, json};
@@ -29,6 +29,7 @@ pub fn record(model: &str, k: i64, top1: f64) -> Record {
         device: "cpu".into(),
         precision: "fp32".into(),
         threads: 2,
+        machine: MachinePart::default(),
         seed: 0,
         resolution: (128, 128),
         data: vec![DataPart {
@@ -37,6 +38,7 @@ pub fn record(model: &str, k: i64, top1: f64) -> Record {
             split: "val".into(),
             samples: 500,
             fingerprint: "ff".into(),
+            fingerprint_of: String::new(),
             skipped: 0,
             transform: json!({"mode": "cover"}),
         }],

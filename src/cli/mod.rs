@@ -12,8 +12,9 @@ pub mod latency_sweep;
 pub mod logging;
 pub mod models;
 pub mod numbers;
-pub mod output;
 pub mod recipe;
+pub mod results;
+pub mod tables;
 pub mod verify;
 
 use crate::{Error, runtime};
@@ -62,7 +63,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
     runtime::interrupt::install()?;
     let progress = logging::progress_wanted(cli.quiet);
     match cli.command {
-        Command::Imagenet(args) => imagenet::run(&args, progress).map(|()| Outcome::Done),
+        Command::Imagenet(args) => imagenet::run(&args, progress),
         Command::Models(args) => models::run(&args),
         Command::Datasets(args) => datasets::run(&args),
         Command::Latency(args) => latency::run(args),

@@ -5,6 +5,7 @@ pub mod augment;
 pub mod brace;
 pub mod catalogue;
 pub mod classification;
+pub mod content;
 pub mod decode;
 pub mod fetch;
 pub mod files;

@@ -116,6 +116,8 @@ declare! {
         digits: 1,
         better: Some(Better::Higher),
     }
+    /// What the first forward pass needs at its peak beyond the weights and the input; tables that it
+    /// makes for later passes count.
     PEAK_MEMORY_BYTES {
         name: "peak_memory_bytes",
         title: "peak MiB",

@@ -1,10 +1,11 @@
 //! From `--model` and `--weights` to a loaded backbone.
 
-use super::architecture::{self, BuildOptions};
+use super::architecture::BuildOptions;
 use super::backbone::Backbone;
+use super::recognise;
 use super::zoo::{self, ZooEntry};
 use crate::hub::{HubCache, RepoKind};
-use crate::runtime::home;
+use crate::runtime::{cpu, home};
 use crate::weights::Checkpoint;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -46,11 +47,13 @@ pub fn resolve(spec: &ModelSpec, options: &BuildOptions) -> Result<Resolved> {
         (None, None, None) => Checkpoint::open(path)?,
         (None, None, Some(entry)) => Checkpoint::open(&locate(entry)?)?,
     };
+    cpu::warn_where_slow(options.device, options.kind);
     let mut options = options.clone();
     if let Some(entry) = entry {
         options.zoo_hints = (entry.hints)();
     }
-    let backbone = architecture::build(&checkpoint, &options)?;
+    let found = recognise::find(&checkpoint)?;
+    let backbone = found.build(&options)?;
     let name = entry.map_or_else(
         || {
             path.file_stem()
@@ -63,7 +66,7 @@ pub fn resolve(spec: &ModelSpec, options: &BuildOptions) -> Result<Resolved> {
     Ok(Resolved {
         name,
         entry,
-        checkpoint,
+        checkpoint: found.checkpoint,
         backbone,
     })
 }

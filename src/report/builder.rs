@@ -6,6 +6,8 @@ use crate::Result;
 use crate::metrics::{Benchmark, Definition};
 use crate::models::Resolved;
 use crate::runtime::Runtime;
+use crate::runtime::load::LoadWatch;
+use crate::runtime::nvml::GpuState;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use std::time::Instant;
@@ -23,7 +25,11 @@ impl ModelPart {
                 && model.checkpoint.files.is_empty(),
             parameters: info.parameters,
             adaptor: None,
-            settings: info.settings.clone(),
+            settings: {
+                let mut settings = info.settings.clone();
+                settings.extend(model.checkpoint.notes.clone());
+                settings
+            },
             entry: model.entry,
         })
     }
@@ -35,6 +41,7 @@ impl ModelPart {
 pub struct RecordBuilder {
     record: Record,
     started: Instant,
+    load: LoadWatch,
 }
 
 impl RecordBuilder {
@@ -53,6 +60,7 @@ impl RecordBuilder {
                 device: environment::device_name(runtime.device),
                 precision: runtime.precision.name().to_string(),
                 threads: usize::try_from(tch::get_num_threads()).unwrap_or(1),
+                machine: environment::machine(runtime),
                 seed: runtime.seed,
                 resolution,
                 data: Vec::new(),
@@ -64,6 +72,7 @@ impl RecordBuilder {
                 warnings: Vec::new(),
             },
             started: Instant::now(),
+            load: LoadWatch::start(),
         }
     }
 
@@ -112,6 +121,14 @@ impl RecordBuilder {
         self
     }
 
+    /// Others' share of the CPU over the timed part, instead of over all of the run, and the GPU
+    /// after it.
+    pub fn load(mut self, others_cpu_percent: Option<f64>, gpu: Option<GpuState>) -> Self {
+        self.record.machine.others_cpu_percent = others_cpu_percent;
+        self.record.machine.gpu = gpu;
+        self
+    }
+
     pub fn warning(mut self, text: impl Into<String>) -> Self {
         self.record.warnings.push(text.into());
         self
@@ -122,6 +139,8 @@ impl RecordBuilder {
         if let Some(entry) = self.record.model.entry {
             self.record.published = published::standing(entry, &self.record);
         }
+        let load = &mut self.record.machine.others_cpu_percent;
+        *load = load.or_else(|| self.load.others());
         self.record.timings.wall_s = self.started.elapsed().as_secs_f64();
         self.record
     }

@@ -1,5 +1,7 @@
 //! What a record says about the machine, the build and the moment.
 
+use super::record::MachinePart;
+use crate::runtime::{Runtime, cpu};
 use libloading::Library;
 use std::ffi::{CStr, c_char, c_int, c_uint};
 use std::time::SystemTime;
@@ -10,6 +12,20 @@ pub const GIT_REVISION: &str = env!("RADIO_EVAL_GIT_REVISION");
 
 /// The libtorch this binary was built against, and by its rpath runs with.
 pub const LIBTORCH_VERSION: &str = env!("RADIO_EVAL_LIBTORCH_VERSION");
+
+/// What decides how fast a run is besides its device.
+pub fn machine(runtime: &Runtime) -> MachinePart {
+    MachinePart {
+        cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        cpu_capabilities: cpu::capabilities()
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        slow_precision: cpu::slowness(runtime.device, runtime.precision),
+        others_cpu_percent: None,
+        gpu: None,
+    }
+}
 
 /// The device's own name: the CPU's model, or the GPU's.
 pub fn device_name(device: Device) -> String {

@@ -2,6 +2,7 @@
 //! and never recompute.
 
 use crate::models::zoo::ZooEntry;
+use crate::runtime::nvml::GpuState;
 use crate::{Error, Result};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use std::path::Path;
 /// Raised whenever a field changes its meaning, or a table needs one that was not there. Records of
 /// every earlier version are read.
 ///
-/// 2: `benchmark`, and `published` with conditions. A record of version 1 has no published values
+/// 2: `machine`, `benchmark`, and `published` with conditions. A record of version 1 has no published values
 /// beside it: whether its run met their conditions was not written down.
 pub const SCHEMA_VERSION: u32 = 2;
 
@@ -62,8 +63,11 @@ pub struct DataPart {
     pub path: String,
     pub split: String,
     pub samples: u64,
-    /// SHA-256 over keys, labels and sizes (see `data`).
     pub fingerprint: String,
+    /// What the fingerprint was made of, in words; empty in records of old, whose fingerprints are
+    /// over names, labels and encoded sizes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fingerprint_of: String,
     /// Unreadable samples passed over under `--skip-bad`.
     pub skipped: u64,
     pub transform: Value,
@@ -78,6 +82,25 @@ pub struct PublishedPart {
     pub source: String,
     /// By name; `null` where the source does not say.
     pub conditions: Map<String, Value>,
+}
+
+/// What else decided how fast the run was.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct MachinePart {
+    /// Cores that the process may run on.
+    pub cores: usize,
+    /// Instruction sets of the CPU that networks gain from.
+    pub cpu_capabilities: Vec<String>,
+    /// Why the run's precision is slow on this CPU, where it is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub slow_precision: Option<String>,
+    /// Percent of the time of those cores that other processes used during the run, or the timed
+    /// part of it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub others_cpu_percent: Option<f64>,
+    /// The GPU right after the timed part.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub gpu: Option<GpuState>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -103,6 +126,8 @@ pub struct Record {
     pub device: String,
     pub precision: String,
     pub threads: usize,
+    #[serde(default)]
+    pub machine: MachinePart,
     pub seed: u64,
     /// (height, width)
     pub resolution: (i64, i64),

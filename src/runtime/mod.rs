@@ -1,10 +1,13 @@
 //! Where and how a run computes: device, precision, threads, seeds, interruption.
 
 pub mod allocator;
+pub mod cpu;
 pub mod device;
 pub mod guard;
 pub mod home;
 pub mod interrupt;
+pub mod load;
+pub mod nvml;
 pub mod progress;
 pub mod rank;
 pub mod shim;

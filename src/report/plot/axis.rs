@@ -66,13 +66,21 @@ impl Axis {
         }
     }
 
-    /// An axis with a tick at each of `values` (resolutions, numbers of tokens).
-    pub fn at_values(title: &str, values: impl IntoIterator<Item = f64>) -> Self {
-        let mut ticks: Vec<f64> = values.into_iter().collect();
-        ticks.sort_by(f64::total_cmp);
-        ticks.dedup();
-        let axis = Axis::linear(title, ticks.iter().copied());
-        // Labels nearer than a twentieth of the axis would run into each other.
+    /// An axis with a tick at each of `values` (resolutions, numbers of tokens), or at round ones
+    /// where their labels would run into each other.
+    pub fn at_values(
+        title: &str,
+        values: impl IntoIterator<Item = f64>,
+        logarithmic: bool,
+    ) -> Self {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_by(f64::total_cmp);
+        values.dedup();
+        let axis = match logarithmic {
+            true => Axis::logarithmic(title, values.iter().copied()),
+            false => Axis::linear(title, values.iter().copied()),
+        };
+        let ticks: Vec<f64> = values.iter().map(|&value| axis.place(value)).collect();
         let nearest = (axis.ends.1 - axis.ends.0) / 20.0;
         match ticks.windows(2).all(|pair| pair[1] - pair[0] >= nearest) {
             true => Axis { ticks, ..axis },
@@ -186,7 +194,9 @@ mod tests {
     fn linear_ticks_are_round() {
         let axis = Axis::linear("%", [81.1, 86.06]);
         assert_eq!(labels(&axis), ["81", "82", "83", "84", "85", "86"]);
-        let axis = Axis::at_values("px", [512.0, 224.0, 432.0, 224.0]);
+        let axis = Axis::at_values("px", [512.0, 224.0, 432.0, 224.0], false);
         assert_eq!(labels(&axis), ["224", "432", "512"]);
+        let axis = Axis::at_values("tokens", [1.0, 8.0, 64.0, 256.0], true);
+        assert_eq!(labels(&axis), ["1", "8", "64", "256"]);
     }
 }

@@ -65,8 +65,10 @@ pub fn draw(records: &[Record]) -> Result<Plot> {
         plot: &format!("Latency by resolution, batch {smallest}"),
         x: "pixels per side",
         y: "median ms per image",
+        logarithmic_x: false,
+        logarithmic_y: true,
     };
-    lines::draw(titles, &lines, true).map(Plot::drawn)
+    lines::draw(titles, &lines).map(Plot::drawn)
 }
 
 fn timing(record: &Record, batch: i64) -> Option<Timing> {

@@ -14,6 +14,14 @@ impl Renderer for Terminal {
         "terminal"
     }
 
+    fn title(&self) -> &'static str {
+        "text"
+    }
+
+    fn ending(&self) -> Option<&'static str> {
+        None
+    }
+
     fn render(&self, table: &Table) -> Result<String> {
         let mut view = comfy_table::Table::new();
         view.load_style(UTF8_FULL_CONDENSED.with_rounded_corners())

@@ -11,6 +11,8 @@ use crate::metrics::Definition;
 use crate::metrics::latency::{self, DRIFT_LIMIT, Summary};
 use crate::models::{Features, backbone};
 use crate::report::{Metric, Record, RecordBuilder};
+use crate::runtime::load::{DISTURBED, LoadWatch};
+use crate::runtime::nvml::{self, GpuState};
 use crate::runtime::shim::{DeviceGraph, OperatorRow, observe};
 use crate::runtime::{Precision, Rank, Runtime, interrupt};
 use crate::{Error, Result};
@@ -52,6 +54,7 @@ pub fn run(
 
     let budget = options.seconds * runners.len() as f64;
     let started = Instant::now();
+    let watch = LoadWatch::start();
     let mut rounds = 0;
     while rounds < options.min_rounds
         || (rounds < MOST_ROUNDS && started.elapsed().as_secs_f64() < budget)
@@ -63,6 +66,13 @@ pub fn run(
         }
         rounds += 1;
     }
+    let load = Load {
+        others: watch.others(),
+        gpu: match options.device {
+            Device::Cuda(index) => nvml::state(index),
+            _ => None,
+        },
+    };
 
     if options.profile {
         for runner in &runners {
@@ -75,7 +85,7 @@ pub fn run(
         .map(Runner::ms_per_image);
     runners
         .into_iter()
-        .map(|runner| runner.finish(options, matrix_peak, baseline.as_deref()))
+        .map(|runner| runner.finish(options, matrix_peak, baseline.as_deref(), &load))
         .collect()
 }
 
@@ -188,6 +198,7 @@ impl<'a> Runner<'a> {
         options: &Options,
         matrix_peak: f64,
         baseline: Option<&[f64]>,
+        load: &Load,
     ) -> Result<Record> {
         let summary = latency::summarise(&self.samples)
             .ok_or_else(|| Error::usage("--rounds 0: nothing was timed"))?;
@@ -201,7 +212,6 @@ impl<'a> Runner<'a> {
             .record
             .clone()
             .option("batch", self.case.batch)
-            .option("cores", cores())
             .option("cuda_graph", self.graph.is_some());
         if !self.rival.request.adaptors.is_empty() {
             record = record.option("adaptors", json!(self.rival.request.adaptors));
@@ -262,12 +272,47 @@ impl<'a> Runner<'a> {
                 100.0 * (drift - 1.0)
             ));
         }
+        self.warnings.extend(load.warnings());
+        record = record.load(load.others, load.gpu.clone());
         for warning in &self.warnings {
             record = record.warning(format!("{}: {warning}", self.case.label));
         }
         Ok(record
             .images_per_s(Some(batch * 1e3 / summary.mean))
             .build())
+    }
+}
+
+/// Who else was at work during the timed rounds.
+struct Load {
+    /// Percent of the CPU.
+    others: Option<f64>,
+    gpu: Option<GpuState>,
+}
+
+impl Load {
+    fn warnings(&self) -> Vec<String> {
+        let cpu = self.others.filter(|&share| share > DISTURBED).map(|share| {
+            format!(
+                "other processes used {share:.0} % of the CPU during the timings, which are too slow by about as much or more: measure again on a quiet machine"
+            )
+        });
+        let gpu = self.gpu.iter();
+        let neighbours = gpu.clone().filter(|gpu| gpu.processes > 1).map(|gpu| {
+            format!(
+                "{} processes hold memory of this GPU: measure again when it is yours alone",
+                gpu.processes
+            )
+        });
+        let slowed = gpu.filter(|gpu| !gpu.slowed_by.is_empty()).map(|gpu| {
+            format!(
+                "the GPU ran at {} of {} MHz: {}",
+                gpu.sm_clock_mhz,
+                gpu.sm_clock_max_mhz,
+                gpu.slowed_by.join(", ")
+            )
+        });
+        cpu.into_iter().chain(neighbours).chain(slowed).collect()
     }
 }
 
@@ -304,9 +349,4 @@ fn latency_metrics(s: &Summary, batch: i64) -> Vec<(&'static Definition, Metric)
 fn is_out_of_memory(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     text.contains("out of memory") || text.contains("allocate memory")
-}
-
-/// Cores that this process may run on.
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

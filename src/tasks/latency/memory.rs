@@ -4,13 +4,15 @@ use crate::Result;
 use crate::runtime::shim::{device_memory_peak, reset_device_memory_peak};
 use tch::Device;
 
-/// Runs `work` and returns the bytes it needed at its peak beyond what was held before; on CUDA
-/// the allocator's peak as a whole. `None` where the system does not tell.
+/// Runs `work` and returns the bytes it needed at its peak beyond what was held before, the same on
+/// every device: weights and input do not count. `None` where the system does not tell.
 pub fn peak_of(device: Device, work: impl FnOnce() -> Result<()>) -> Result<Option<i64>> {
     if let Device::Cuda(index) = device {
+        // After a reset the peak is what is held now.
         reset_device_memory_peak(index)?;
+        let before = device_memory_peak(index)?;
         work()?;
-        return Ok(Some(device_memory_peak(index)?));
+        return Ok(Some(device_memory_peak(index)? - before));
     }
     // Hand freed memory back first, or the pass would reuse it unseen.
     // SAFETY: no pointers; any thread may call it.
