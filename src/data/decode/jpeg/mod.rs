@@ -13,12 +13,14 @@ mod header;
 mod huffman;
 mod idct;
 mod scan;
+mod smooth;
 mod upsample;
 mod window;
 
 use super::{Limits, Part, Region, RgbImage};
 use header::{Frame, Quant, Scan, Tables};
 use scan::{Block, Decoder};
+use smooth::{COEFFICIENTS, Known};
 use std::borrow::Cow;
 use upsample::{Plane, Upsampler};
 use window::Window;
@@ -126,8 +128,13 @@ struct Image {
     planes: Vec<Plane>,
     /// Coefficients of a progressive frame, per component.
     coefficients: Vec<Vec<Block>>,
-    /// Bits still missing per component and coefficient; libjpeg's `coef_bits`.
-    missing: Vec<[i8; 64]>,
+    /// Bits still missing per component of the first coefficients; libjpeg's `coef_bits`.
+    missing: Vec<Known>,
+    /// The same before the last scan of the component.
+    missing_before: Vec<Known>,
+    /// Scans read, and the last row of MCUs that the latest of them had data for.
+    scans: usize,
+    last_whole_row: usize,
     /// The table in force when a component's first scan began.
     quant: Vec<Option<Quant>>,
 }
@@ -142,7 +149,10 @@ impl Image {
         Image {
             planes: frame.components.iter().map(|c| window.plane(c)).collect(),
             coefficients: frame.components.iter().map(blocks).collect(),
-            missing: vec![[-1; 64]; frame.components.len()],
+            missing: vec![[-1; COEFFICIENTS]; frame.components.len()],
+            missing_before: vec![[-1; COEFFICIENTS]; frame.components.len()],
+            scans: 0,
+            last_whole_row: 0,
             quant: vec![None; frame.components.len()],
             frame,
             window,
@@ -164,10 +174,16 @@ impl Image {
             if self.quant[index].is_none() {
                 self.quant[index] = tables.quant[slot];
             }
-            for bits in &mut self.missing[index][scan.start..=scan.end] {
+            let missing = &mut self.missing[index];
+            match self.scans {
+                0 => self.missing_before[index][1..].fill(0),
+                _ => self.missing_before[index] = *missing,
+            }
+            for bits in missing.iter_mut().take(scan.end + 1).skip(scan.start) {
                 *bits = scan.low as i8;
             }
         }
+        self.scans += 1;
         let mut decoder = Decoder::new(bytes, position, &scan, tables)?;
         if self.frame.progressive {
             self.progressive(&mut decoder, &scan)?;
@@ -239,9 +255,17 @@ impl Image {
 
     fn progressive(&mut self, decoder: &mut Decoder, scan: &Scan) -> Result<(), String> {
         let (mcus_x, mcus_y, mcu) = self.layout(scan);
+        // Rows of one component's blocks in a row of the frame's MCUs.
+        let rows = match scan.components[..] {
+            [(index, ..)] => self.frame.components[index].v,
+            _ => 1,
+        };
         for mcu_y in 0..mcus_y {
             for mcu_x in 0..mcus_x {
                 decoder.begin_mcu()?;
+                if !decoder.is_starved() {
+                    self.last_whole_row = mcu_y / rows;
+                }
                 for (slot, &(h, v)) in mcu.iter().enumerate() {
                     let index = scan.components[slot].0;
                     let stride = self.frame.components[index].padded_x;
@@ -260,6 +284,12 @@ impl Image {
 
     /// Samples of a progressive frame, then pixels.
     fn finish(mut self, tables: &Tables) -> Result<Part<'static>, String> {
+        let known = self.missing.iter().zip(&self.quant);
+        let smooth = self.frame.progressive
+            && smooth::applies(known.map(|(known, quant)| (known, quant.as_ref())));
+        if self.scans < 2 {
+            self.missing_before.fill([-1; COEFFICIENTS]);
+        }
         for index in 0..self.frame.components.len() {
             if self.missing[index][0] < 0 {
                 return Err("a colour component has no data".into());
@@ -267,14 +297,22 @@ impl Image {
             if !self.frame.progressive {
                 continue;
             }
-            // libjpeg would guess the missing bits from the blocks around.
-            if self.missing[index].iter().any(|&bits| bits != 0) {
-                return Err("the last scans of a progressive JPEG are missing".into());
-            }
             let coefficients = std::mem::take(&mut self.coefficients[index]);
             let stride = self.frame.components[index].padded_x;
             for (y, blocks) in coefficients.chunks_exact(stride).enumerate() {
-                self.samples(index, y, blocks)?;
+                if !smooth {
+                    self.samples(index, y, blocks)?;
+                    continue;
+                }
+                let component = &self.frame.components[index];
+                let known = match y / component.v > self.last_whole_row {
+                    true => &self.missing_before[index],
+                    false => &self.missing[index],
+                };
+                let quant = self.quant[index].as_ref().ok_or(NO_QUANT)?;
+                let mcus_y = self.frame.mcus_y;
+                let blocks = smooth::row(&coefficients, component, mcus_y, y, known, quant);
+                self.samples(index, y, &blocks)?;
             }
         }
         Ok(self.pixels(tables))
