@@ -1,12 +1,13 @@
 //! JPEG with the pixels of libjpeg-turbo as Pillow uses it: accurate integer DCT, triangle-filter
 //! chroma upsampling, 16-bit fixed-point colour conversion; byte for byte.
 //!
-//! Sequential and progressive Huffman coding, 8 bits, any whole chroma ratio, restart intervals,
+//! Sequential and progressive Huffman coding, sequential arithmetic coding, 8 bits, any whole chroma ratio, restart intervals,
 //! grey, YCbCr, RGB, CMYK and YCCK. Damaged entropy data are taken as libjpeg takes them (its
 //! warnings, which Pillow does not show); a file that ends early is an error, as in Pillow.
 //! Written from ITU T.81 and libjpeg's documentation in plain Rust because libjpeg-turbo's own
 //! speed needs an assembler at build time.
 
+mod arithmetic;
 mod bits;
 mod colour;
 mod header;
@@ -18,6 +19,7 @@ mod upsample;
 mod window;
 
 use super::{Limits, Part, Region, RgbImage};
+use arithmetic::Arithmetic;
 use header::{Frame, Quant, Scan, Tables};
 use scan::{Block, Decoder};
 use smooth::{COEFFICIENTS, Known};
@@ -41,15 +43,17 @@ pub fn decode(
     let mut image: Option<Image> = None;
     while let Some((marker, segment)) = next_segment(bytes, &mut position)? {
         match marker {
-            0xc0..=0xc2 if image.is_some() => return Err("a second image frame".into()),
-            0xc0..=0xc2 => {
-                let frame = Frame::read(segment, marker == 0xc2)?;
+            0xc0..=0xc2 | 0xc9 if image.is_some() => return Err("a second image frame".into()),
+            0xc0..=0xc2 | 0xc9 => {
+                let frame = Frame::read(segment, marker)?;
                 limits.check(frame.width, frame.height)?;
                 let needed = needed(frame.height, frame.width);
                 image = Some(Image::new(frame, needed));
             }
-            0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
-                return Err("lossless, hierarchical or arithmetic JPEG is not supported".into());
+            0xc3 | 0xc5..=0xc7 | 0xca | 0xcb | 0xcd..=0xcf => {
+                return Err(
+                    "lossless, hierarchical or progressive arithmetic JPEG is not supported".into(),
+                );
             }
             0xda => {
                 let image = image.as_mut().ok_or("a scan before the frame header")?;
@@ -69,8 +73,8 @@ pub fn size(bytes: &[u8]) -> Option<(usize, usize)> {
     let mut position = 2;
     loop {
         match next_segment(bytes, &mut position).ok()?? {
-            (marker @ 0xc0..=0xc2, segment) => {
-                let frame = Frame::read(segment, marker == 0xc2).ok()?;
+            (marker @ (0xc0..=0xc2 | 0xc9), segment) => {
+                let frame = Frame::read(segment, marker).ok()?;
                 return Some((frame.width, frame.height));
             }
             // A scan before the frame.
@@ -119,6 +123,41 @@ fn segment<'a>(bytes: &'a [u8], position: &mut usize) -> Result<&'a [u8], String
     let segment = bytes.get(*position + 2..end).ok_or_else(truncated)?;
     *position = end;
     Ok(segment)
+}
+
+/// Entropy-coded data of a sequential scan, MCU by MCU.
+trait Sequential {
+    fn begin_mcu(&mut self) -> Result<(), String>;
+    fn sequential(&mut self, slot: usize, block: &mut Block);
+    fn end_mcu(&mut self) -> Result<(), String>;
+}
+
+impl Sequential for Decoder<'_> {
+    fn begin_mcu(&mut self) -> Result<(), String> {
+        self.begin_mcu()
+    }
+
+    fn sequential(&mut self, slot: usize, block: &mut Block) {
+        self.sequential(slot, block);
+    }
+
+    fn end_mcu(&mut self) -> Result<(), String> {
+        self.end_mcu()
+    }
+}
+
+impl Sequential for Arithmetic<'_> {
+    fn begin_mcu(&mut self) -> Result<(), String> {
+        self.begin_mcu()
+    }
+
+    fn sequential(&mut self, slot: usize, block: &mut Block) {
+        self.sequential(slot, block);
+    }
+
+    fn end_mcu(&mut self) -> Result<(), String> {
+        Arithmetic::end_mcu(self)
+    }
 }
 
 /// The frame while its scans come in.
@@ -184,6 +223,11 @@ impl Image {
             }
         }
         self.scans += 1;
+        if self.frame.arithmetic {
+            let mut decoder = Arithmetic::new(bytes, position, &scan, tables);
+            self.sequential(&mut decoder, &scan)?;
+            return Ok(decoder.end());
+        }
         let mut decoder = Decoder::new(bytes, position, &scan, tables)?;
         if self.frame.progressive {
             self.progressive(&mut decoder, &scan)?;
@@ -209,7 +253,7 @@ impl Image {
     }
 
     /// A sequential scan completes its components: each row of blocks goes to samples at once.
-    fn sequential(&mut self, decoder: &mut Decoder, scan: &Scan) -> Result<(), String> {
+    fn sequential(&mut self, decoder: &mut impl Sequential, scan: &Scan) -> Result<(), String> {
         let (mcus_x, mcus_y, mcu) = self.layout(scan);
         let mut rows: Vec<Vec<Block>> = mcu
             .iter()
