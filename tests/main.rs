@@ -7,6 +7,7 @@ mod arithmetic;
 mod build_revision;
 mod cases_data;
 mod cases_models;
+mod cases_pictures;
 mod classification;
 mod common;
 mod eradio;

@@ -87,7 +87,8 @@ impl Tables {
             0xdb => self.read_quant(segment),
             0xcc => {
                 let pairs = segment.as_chunks::<2>().0.iter();
-                self.conditioning.extend(pairs.map(|&[table, value]| (table, value)));
+                self.conditioning
+                    .extend(pairs.map(|&[table, value]| (table, value)));
                 Ok(())
             }
             0xdd => {
