@@ -34,6 +34,7 @@ mod teachers;
 mod text;
 mod torchscript;
 mod training;
+mod vlm_export;
 mod weights;
 mod weights_damage;
 mod zero_shot;

@@ -13,9 +13,11 @@ pub mod logging;
 pub mod models;
 pub mod numbers;
 pub mod recipe;
+pub mod resolution;
 pub mod results;
 pub mod tables;
 pub mod verify;
+pub mod vlm_export;
 
 use crate::{Error, runtime};
 use clap::{Parser, Subcommand};
@@ -48,6 +50,7 @@ pub enum Command {
     Fetch(fetch::FetchArgs),
     Verify(verify::VerifyArgs),
     Ade20k(Box<ade20k::Ade20kArgs>),
+    VlmExport(Box<vlm_export::VlmExportArgs>),
 }
 
 /// How a command that did its work ended.
@@ -71,6 +74,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Fetch(args) => fetch::run(&args, progress),
         Command::Verify(args) => verify::run(&args),
         Command::Ade20k(args) => ade20k::run(&args, progress),
+        Command::VlmExport(args) => vlm_export::run(&args, progress, cli.quiet),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::classification::{count_unread, is_image};
 use super::content::Stamp;
-use super::labelled::{LabelledSet, Samples, TreeSamples};
+use super::labelled::{EncodedImages, LabelledSet, TreeImages};
 use super::paths;
 use super::source::Source;
 use super::tree::FileTree;
@@ -17,7 +17,7 @@ pub fn open(path: &Path) -> Result<Arc<dyn Source>> {
     let is_tar = path
         .extension()
         .is_some_and(|e| e.eq_ignore_ascii_case("tar"));
-    let samples: Box<dyn Samples> = if path.is_dir() || is_tar {
+    let samples: Box<dyn EncodedImages> = if path.is_dir() || is_tar {
         let tree = Arc::new(FileTree::open(path)?);
         let images = tree.names().enumerate().filter(|(_, name)| is_image(name));
         let files: Vec<u32> = images.map(|(index, _)| index as u32).collect();
@@ -27,7 +27,7 @@ pub fn open(path: &Path) -> Result<Arc<dyn Source>> {
         if let Some(left_out) = left_out.sentence() {
             tracing::warn!("{}: not read: {left_out}", path.display());
         }
-        Box::new(TreeSamples::new(tree, files))
+        Box::new(TreeImages::new(tree, files))
     } else {
         let size = std::fs::metadata(path).map_err(|e| Error::file(path, e))?;
         Box::new(OneFile {
@@ -49,7 +49,7 @@ struct OneFile {
     size: u64,
 }
 
-impl Samples for OneFile {
+impl EncodedImages for OneFile {
     fn len(&self) -> usize {
         1
     }

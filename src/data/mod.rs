@@ -15,6 +15,7 @@ pub mod image;
 pub mod labelled;
 pub mod loader;
 pub mod paths;
+pub mod pictures;
 pub mod pipeline;
 pub mod pixels;
 pub mod resize;

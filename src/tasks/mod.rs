@@ -9,6 +9,7 @@ pub mod knn;
 pub mod latency;
 pub mod segmentation;
 pub mod verify;
+pub mod vlm_export;
 pub mod zero_shot;
 
 pub use finished::Finished;
