@@ -1,6 +1,7 @@
 //! The linear probe end to end: the miniature world's expected figures, exact resume, outputs.
 
 use crate::common::{fails, radio_eval, shared, stdout};
+use radio_eval::rng::Rng;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -305,4 +306,86 @@ fn a_pretrained_network_beats_itself_at_random_weights() {
         records[0]["metrics"]["miou"],
         records[1]["metrics"]["miou"]
     );
+}
+
+/// What was trained before an image that cannot be read used to be lost, back to the last
+/// checkpoint.
+#[test]
+fn an_unreadable_train_image_loses_no_training() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let png = |name: String, colour: png::ColorType, pixels: &[u8]| {
+        let path = data.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mut encoder = png::Encoder::new(fs::File::create(path).unwrap(), 28, 28);
+        encoder.set_color(colour);
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_image_data(pixels).unwrap();
+    };
+    let labels: Vec<u8> = (0..28 * 28).map(|i| 1 + (i % 2) as u8).collect();
+    for image in 0..6 {
+        for split in ["training", "validation"] {
+            let (images, masks) = (
+                format!("images/{split}/{image}.png"),
+                format!("annotations/{split}/{image}.png"),
+            );
+            png(images, png::ColorType::Rgb, &[40 * image; 28 * 28 * 3]);
+            png(masks, png::ColorType::Grayscale, &labels);
+        }
+    }
+    // The order of the first pass over six images; the fifth is the one that cannot be read.
+    let mut order = [0, 1, 2, 3, 4, 5];
+    let mut rng = Rng::new(&[0, 1, 0]);
+    for i in (1..6).rev() {
+        order.swap(i, rng.below(i + 1));
+    }
+    let broken = data.join(format!("images/training/{}.png", order[4]));
+    fs::write(&broken, b"no picture").unwrap();
+    let classes = home.path().join("classes.txt");
+    fs::write(&classes, "even\nodd\n").unwrap();
+    let mut command = radio_eval(home.path());
+    command.args(["ade20k", "--model", "mini-dino", "--device", "cpu"]);
+    command.args([
+        "--preset",
+        "repo-head",
+        "--iterations",
+        "12",
+        "--batch-size",
+    ]);
+    command.args([
+        "1",
+        "--resolution",
+        "28",
+        "--scale",
+        "56",
+        "28",
+        "--skip-check",
+    ]);
+    command.args([
+        "--threads",
+        "1",
+        "--workers",
+        "2",
+        "--reduce-zero-label",
+        "true",
+    ]);
+    command
+        .args(["--val-every", "0", "--classes"])
+        .arg(&classes);
+    command.arg("--data").arg(&data);
+    command.arg("--out").arg(home.path().join("out"));
+    let message = fails(&mut command, 1);
+    assert!(message.contains(broken.to_str().unwrap()), "{message}");
+    let states = fs::read_dir(home.path().join("cache/segmentation")).unwrap();
+    let states: Vec<Vec<u8>> = states
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "safetensors"))
+        .map(|path| fs::read(path).unwrap())
+        .collect();
+    let [state] = &states[..] else {
+        panic!("{} states", states.len());
+    };
+    let length = u64::from_le_bytes(state[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&state[8..8 + length]).unwrap();
+    assert_eq!(header["__metadata__"]["iteration"], "4");
 }

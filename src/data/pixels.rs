@@ -39,8 +39,8 @@ pub fn stage(images: &[RgbImage], device: Device) -> Result<Tensor> {
         first.width as i64,
         3,
     ];
-    let bytes: Vec<u8> = images.iter().flat_map(|i| &i.data).copied().collect();
-    let bytes = Tensor::f_from_slice(&bytes)?.f_view(shape)?;
+    let bytes: Vec<&[u8]> = images.iter().map(|i| i.data.as_slice()).collect();
+    let bytes = Tensor::f_from_slice(&bytes.concat())?.f_view(shape)?;
     Ok(bytes.f_to_kind(Kind::Uint8)?.f_pin_memory(device)?)
 }
 

@@ -100,9 +100,9 @@ pub fn label_maps(annotations: &[Annotation]) -> Result<Vec<&LabelMap>> {
 pub fn label_tensor(annotations: &[Annotation]) -> Result<Tensor> {
     let maps = label_maps(annotations)?;
     let (height, width) = maps.first().map_or((0, 0), |map| (map.height, map.width));
-    let labels: Vec<u8> = maps.iter().flat_map(|map| &map.labels).copied().collect();
+    let labels: Vec<&[u8]> = maps.iter().map(|map| map.labels.as_slice()).collect();
     let shape = [maps.len() as i64, height as i64, width as i64];
-    Ok(Tensor::f_from_slice(&labels)?.f_view(shape)?)
+    Ok(Tensor::f_from_slice(&labels.concat())?.f_view(shape)?)
 }
 
 /// An error about image `index`, from a sentence without its name.
