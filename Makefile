@@ -22,7 +22,7 @@ endif
 
 BINARY := target/release/radio-eval
 
-.PHONY: build demo test lint doc unit libtorch check-cuda bench clean
+.PHONY: build demo test lint doc unit libtorch check-cuda fuzz bench clean
 
 build: libtorch
 	$(CARGO) build --release --locked $(FEATURES)
@@ -60,6 +60,12 @@ check-cuda:
 	$(MAKE) libtorch TORCH=cuda LIBTORCH=
 	LIBTORCH=$(CURDIR)/.libtorch/cuda/torch $(CARGO) build --locked --features cuda --target-dir target/cuda
 	readelf -d target/cuda/debug/radio-eval | grep -E 'NEEDED.*libtorch_cuda'
+
+# Damaged files for every parser: INPUTS of them each, from number FROM on (tests/fuzz).
+INPUTS ?= 1000000
+FROM ?= 0
+fuzz: libtorch
+	RADIO_EVAL_FUZZ_INPUTS=$(INPUTS) RADIO_EVAL_FUZZ_FROM=$(FROM) $(CARGO) test --locked --test fuzz -- --nocapture
 
 bench: libtorch
 	$(CARGO) bench --locked

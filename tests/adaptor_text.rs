@@ -89,8 +89,10 @@ fn write_teachers(home: &Path) {
         }
     }
     write(&clip.join("open_clip_model.safetensors"), &tensors);
-    let config = "text/clip_quickgelu/openclip_config.json";
-    copy(config, &clip.join("open_clip_config.json"));
+    let config = fixture("text/clip_quickgelu/openclip_config.json");
+    let config = std::fs::read_to_string(config).unwrap();
+    let config = config.replace("\"vocab_size\": 200", "\"vocab_size\": 49408");
+    std::fs::write(clip.join("open_clip_config.json"), config).unwrap();
 
     let siglip = folder(PAIRS[1].1);
     let tensors = read(&fixture("text/siglip_so400m_like/openclip.safetensors"));
@@ -114,6 +116,13 @@ fn write_teachers(home: &Path) {
     let tokenizer = std::fs::read_to_string(fixture(tokenizer)).unwrap();
     let tokenizer = tokenizer.replace("</s>", "<eos>");
     std::fs::write(siglip2.join("tokenizer.json"), tokenizer).unwrap();
+}
+
+/// A student with adaptors as `home/student`, and their teachers' text towers where they are
+/// looked for.
+pub fn write_world(home: &Path) {
+    write_student(&home.join("student"));
+    write_teachers(home);
 }
 
 fn zero_shot(home: &Path, adaptor: &str) -> Command {

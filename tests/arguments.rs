@@ -139,3 +139,16 @@ fn predictions_are_written_into_their_folder_only() {
     assert!(written.exists(), "{}", written.display());
     assert!(!target.exists());
 }
+
+/// A flag that would change nothing is refused.
+#[test]
+fn tf32_is_about_cuda() {
+    let home = tempfile::tempdir().unwrap();
+    for words in [
+        "imagenet --model mini-dino --data imagenet-mini --tf32",
+        "latency --model mini-dino --device cpu --tf32",
+    ] {
+        let text = fails(&mut command(home.path(), words), 2);
+        assert!(text.contains("--tf32 is about CUDA"), "{text}");
+    }
+}

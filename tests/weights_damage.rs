@@ -223,3 +223,35 @@ fn pickled_bombs_are_refused() {
     deep.push(b'.');
     says("x", &archive(&deep), "holds no state dict");
 }
+
+/// A tensor over storage 0, of a storage class.
+fn over(class: &str, numel: &str, shape: &str) -> String {
+    format!(
+        "ctorch._utils\n_rebuild_tensor_v2\n((X\u{7}\0\0\0storagectorch\n{class}\n\
+         X\u{1}\0\0\00X\u{3}\0\0\0cpu{numel}tQK\0{shape}\u{85}K\u{1}\u{85}NNtR"
+    )
+}
+
+/// A complex tensor beside the weights, or among them, matters only to whoever reads it.
+#[test]
+fn types_that_no_network_computes_with_are_opaque() {
+    let (one, two) = ("K\u{1}", "K\u{2}");
+    let floats = over("FloatStorage", two, two);
+    let complex = over("ComplexFloatStorage", one, one);
+    let among = format!("(X\u{1}\0\0\0w{floats}X\u{1}\0\0\0q{complex}u");
+    let beside = format!("(X\u{5}\0\0\0model}}X\u{1}\0\0\0w{floats}sX\u{1}\0\0\0q{complex}u");
+    for (pickle, within) in [(among, ""), (beside, "model.")] {
+        let pickle = latin1(&format!("\u{80}\u{2}}}{pickle}."));
+        let (_folder, path) = write("x.pth", &archive(&pickle));
+        let checkpoint = Checkpoint::open(&path).unwrap();
+        assert_eq!(checkpoint.within, within);
+        assert_eq!(checkpoint.shape("w"), Some([2].as_slice()));
+        let own = checkpoint.tensors().unwrap().get("q");
+        let q = own.or_else(|| checkpoint.rest.get("q")).unwrap();
+        let error = q.read_stored().unwrap_err().to_string();
+        assert!(
+            error.contains("`q` is of type `torch.ComplexFloatStorage`"),
+            "{error}"
+        );
+    }
+}

@@ -4,11 +4,13 @@ use super::Outcome;
 use super::common::{ModelArgs, RuntimeArgs};
 use super::numbers;
 use super::resolution::Resolution;
+use super::results::writable_file;
 use crate::data::files;
-use crate::data::loader::LoaderOptions;
 use crate::data::transform::Transform;
 use crate::models::{Request, resolve};
+use crate::report::ModelPart;
 use crate::runtime::limits::check_batch;
+use crate::tasks::features::export::Export;
 use crate::tasks::features::{self, Extracted};
 use crate::weights::safetensors;
 use crate::{Error, Result};
@@ -45,11 +47,14 @@ pub struct FeaturesArgs {
     pub batch_size: usize,
 }
 
-pub fn run(args: &FeaturesArgs) -> anyhow::Result<Outcome> {
+pub fn run(args: &FeaturesArgs, progress: bool) -> anyhow::Result<Outcome> {
     let runtime = args.runtime.runtime()?;
-    let options = args.model.build_options(&runtime);
+    let options = args
+        .model
+        .build_options(runtime.device, args.runtime.precision);
     let model = resolve(&args.model.single()?, &options)?;
     let info = model.backbone.info();
+    let runtime = runtime.running_in(info.precision);
     let mut metadata = HashMap::from([
         ("model".to_string(), model.name.clone()),
         ("architecture".into(), info.architecture.clone()),
@@ -57,16 +62,25 @@ pub fn run(args: &FeaturesArgs) -> anyhow::Result<Outcome> {
             "weights".into(),
             model.checkpoint.path.display().to_string(),
         ),
-        ("precision".into(), runtime.precision.name().into()),
+        ("precision".into(), info.precision.name().into()),
         ("settings".into(), json!(info.settings).to_string()),
     ]);
     if let Some(sha256) = model.checkpoint.sha256()? {
         metadata.insert("sha256".into(), sha256);
     }
-    let extracted = if args.input.extension().is_some_and(|e| e == "safetensors") {
-        tensor(args, model.backbone.as_ref(), runtime.device)?
+    writable_file(&args.output)?;
+    let shapes = if args.input.extension().is_some_and(|e| e == "safetensors") {
+        let extracted = tensor(args, model.backbone.as_ref(), runtime.device)?;
+        for (name, (rows, columns)) in &extracted.grids {
+            metadata.insert(format!("{name}.grid"), format!("{rows}x{columns}"));
+        }
+        let tensors = extracted.tensors.iter().map(|(n, t)| (n.as_str(), t));
+        safetensors::write(&args.output, tensors, metadata)?;
+        let shapes = extracted.tensors.into_iter().map(|(n, t)| (n, t.size()));
+        shapes.collect()
     } else {
-        let (height, width) = args.resolution.map_or(info.preferred, |r| r.size());
+        let size = args.resolution.map_or(info.preferred, |r| r.size());
+        let (height, width) = size;
         info.check_resolution(height, width)?;
         check_batch(args.batch_size, height, width)?;
         let source = files::open(&args.input)?;
@@ -74,28 +88,22 @@ pub fn run(args: &FeaturesArgs) -> anyhow::Result<Outcome> {
         metadata.insert("images".into(), json!(names).to_string());
         let transform = Transform::cover(height as usize, width as usize, info.step as usize);
         metadata.insert("transform".into(), transform.describe().to_string());
-        let loader = LoaderOptions {
-            batch_size: args.batch_size,
-            workers: runtime.workers,
-            device: runtime.device,
-            ..LoaderOptions::default()
-        };
-        features::of_images(
-            model.backbone.as_ref(),
-            source,
+        let export = Export {
+            model: &model,
+            part: &ModelPart::of(&model)?,
+            adaptors: &args.adaptor,
             transform,
-            &Request::adaptors(&args.adaptor),
-            loader,
-        )?
+            size,
+            runtime: &runtime,
+            batch_size: args.batch_size,
+            output: &args.output,
+            progress,
+        };
+        export.run(source, metadata)?
     };
-    for (name, (rows, columns)) in &extracted.grids {
-        metadata.insert(format!("{name}.grid"), format!("{rows}x{columns}"));
-    }
-    let tensors = extracted.tensors.iter().map(|(n, t)| (n.as_str(), t));
-    safetensors::write(&args.output, tensors, metadata)?;
     let mut out = std::io::stdout().lock();
-    for (name, tensor) in &extracted.tensors {
-        writeln!(out, "{name} {:?}", tensor.size())?;
+    for (name, shape) in &shapes {
+        writeln!(out, "{name} {shape:?}")?;
     }
     Ok(Outcome::Done)
 }

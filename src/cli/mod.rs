@@ -1,6 +1,7 @@
 //! One file per subcommand: flags become the options of a task; no tensor code here.
 
 pub mod ade20k;
+pub mod cache;
 pub mod choices;
 pub mod common;
 pub mod datasets;
@@ -49,6 +50,7 @@ pub enum Command {
     Features(features::FeaturesArgs),
     Fetch(fetch::FetchArgs),
     Verify(verify::VerifyArgs),
+    Cache(cache::CacheArgs),
     Ade20k(Box<ade20k::Ade20kArgs>),
     VlmExport(Box<vlm_export::VlmExportArgs>),
 }
@@ -70,9 +72,10 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Models(args) => models::run(&args),
         Command::Datasets(args) => datasets::run(&args),
         Command::Latency(args) => latency::run(args),
-        Command::Features(args) => features::run(&args),
+        Command::Features(args) => features::run(&args, progress),
         Command::Fetch(args) => fetch::run(&args, progress),
         Command::Verify(args) => verify::run(&args),
+        Command::Cache(args) => cache::run(&args),
         Command::Ade20k(args) => ade20k::run(&args, progress),
         Command::VlmExport(args) => vlm_export::run(&args, progress, cli.quiet),
     }

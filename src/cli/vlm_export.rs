@@ -4,7 +4,7 @@ use super::Outcome;
 use super::common::{ModelArgs, RuntimeArgs};
 use crate::data::pictures::{self, Pictures};
 use crate::models::{BackboneInfo, Resolved, resolve};
-use crate::runtime::launcher::{self, Rank};
+use crate::runtime::launcher::{self, Share};
 use crate::runtime::{Precision, Runtime};
 use crate::tasks::vlm_export::framing::LLAVA_NEXT_GRIDS;
 use crate::tasks::vlm_export::outputs::MERGE;
@@ -100,7 +100,7 @@ struct ExportArgs {
     /// Write part I of N (from 0); default: what torchrun, Slurm, MPI or an indexed Kubernetes job
     /// say, else everything
     #[arg(long, value_name = "I/N")]
-    shard: Option<Rank>,
+    shard: Option<Share>,
     /// Throw away an earlier export in the folder
     #[arg(long)]
     restart: bool,
@@ -170,8 +170,8 @@ pub fn run(args: &VlmExportArgs, progress: bool, quiet: bool) -> anyhow::Result<
 
 fn run_export(args: &ExportArgs, progress: bool, quiet: bool) -> anyhow::Result<Outcome> {
     let runtime = args.runtime.runtime()?;
-    let rank = match args.shard {
-        Some(rank) => rank,
+    let share = match args.shard {
+        Some(share) => share,
         None => launcher::from_environment()?,
     };
     let out = args
@@ -179,7 +179,11 @@ fn run_export(args: &ExportArgs, progress: bool, quiet: bool) -> anyhow::Result<
         .clone()
         .ok_or_else(|| Error::usage("name a folder with --out"))?;
     let pictures = args.data.open(args.skip_bad)?;
-    let model = resolve(&args.model.single()?, &args.model.build_options(&runtime))?;
+    let build = args
+        .model
+        .build_options(runtime.device, args.runtime.precision);
+    let model = resolve(&args.model.single()?, &build)?;
+    let runtime = runtime.running_in(model.backbone.info().precision);
     let options = Options {
         out: out.clone(),
         framing: framing(args, &model),
@@ -194,7 +198,7 @@ fn run_export(args: &ExportArgs, progress: bool, quiet: bool) -> anyhow::Result<
         shard_bytes: u64::from(args.shard_size) << 20,
         batch_size: args.batch_size as usize,
         skip_bad: args.skip_bad,
-        rank,
+        share,
         restart: args.restart,
         dry_run: args.dry_run,
         show: progress,
@@ -221,8 +225,8 @@ fn run_export(args: &ExportArgs, progress: bool, quiet: bool) -> anyhow::Result<
         export::Outcome::Done(manifest) => say(&summary(&manifest, &out))?,
         export::Outcome::Part(missing) => say(&format!(
             "part {}/{} is done; {} shards of other parts are not in {} yet (the last to finish writes the index; `vlm-export merge` does it for parts in several folders)\n",
-            rank.rank,
-            rank.world,
+            share.index,
+            share.count,
             missing.len(),
             out.display()
         ))?,
@@ -286,7 +290,11 @@ fn run_verify(args: &VerifyArgs) -> anyhow::Result<Outcome> {
             .into());
         }
         let runtime = args.runtime.runtime()?;
-        let resolved = resolve(&args.model.single()?, &args.model.build_options(&runtime))?;
+        let build = args
+            .model
+            .build_options(runtime.device, args.runtime.precision);
+        let resolved = resolve(&args.model.single()?, &build)?;
+        let runtime = runtime.running_in(resolved.backbone.info().precision);
         let pictures = args.data.open(manifest.left_out.len())?;
         let framing = framing_of(&manifest)?;
         expect_same(&manifest, &resolved, &runtime)?;

@@ -21,6 +21,13 @@ pub trait EncodedImages: Send + Sync {
 
     fn read(&self, index: usize) -> Result<Vec<u8>>;
 
+    /// See [`Source::read_start`].
+    fn read_start(&self, index: usize, most: usize) -> Result<Vec<u8>> {
+        let mut bytes = self.read(index)?;
+        bytes.truncate(most);
+        Ok(bytes)
+    }
+
     /// See [`Source::stamp`].
     fn stamp(&self, index: usize) -> Option<Stamp>;
 }
@@ -53,6 +60,10 @@ impl EncodedImages for TreeImages {
 
     fn read(&self, index: usize) -> Result<Vec<u8>> {
         self.tree.read(self.files[index] as usize)
+    }
+
+    fn read_start(&self, index: usize, most: usize) -> Result<Vec<u8>> {
+        self.tree.read_start(self.files[index] as usize, most)
     }
 
     fn stamp(&self, index: usize) -> Option<Stamp> {
@@ -101,6 +112,10 @@ impl Source for LabelledSet {
 
     fn read(&self, index: usize) -> Result<Vec<u8>> {
         self.samples.read(index)
+    }
+
+    fn read_start(&self, index: usize, most: usize) -> Result<Vec<u8>> {
+        self.samples.read_start(index, most)
     }
 
     fn size(&self, index: usize) -> u64 {

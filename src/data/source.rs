@@ -37,6 +37,13 @@ pub trait Source: Send + Sync {
     /// The image's file, still encoded.
     fn read(&self, index: usize) -> Result<Vec<u8>>;
 
+    /// The first `most` bytes of the image's file, where its header lies; all of a shorter file.
+    fn read_start(&self, index: usize, most: usize) -> Result<Vec<u8>> {
+        let mut bytes = self.read(index)?;
+        bytes.truncate(most);
+        Ok(bytes)
+    }
+
     /// Encoded size in bytes, for the fingerprint.
     fn size(&self, index: usize) -> u64;
 

@@ -1,6 +1,6 @@
 //! Facts about an architecture that configs of different layouts call by different names.
 
-use crate::weights::Checkpoint;
+use crate::weights::{Checkpoint, Description};
 use crate::{Error, Result};
 use serde_json::Value;
 
@@ -25,9 +25,19 @@ pub fn known(checkpoint: &Checkpoint, what: &str, value: Option<i64>) -> Result<
         None => Err(Error::file(
             &checkpoint.path,
             format!(
-                "neither the config nor the tensors say the {what}; put the model's config.json beside the weights"
+                "neither the config nor the tensors say the {what}{}; put the model's own config.json beside the weights",
+                seen(checkpoint)
             ),
         )),
+    }
+}
+
+/// What lies beside the weights all the same, for errors about what is missing there.
+pub fn seen(checkpoint: &Checkpoint) -> String {
+    let subjects = checkpoint.descriptions.iter().map(Description::subject);
+    match subjects.collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => String::new(),
+        some => format!(" (there is {some}, which does not say it)"),
     }
 }
 

@@ -2,8 +2,9 @@
 //! architecture that takes off what trainers wrap around a network, chooses among several sets,
 //! and finds the dictionary that describes the one chosen.
 
-use super::architecture::{ARCHITECTURES, Architecture, BuildOptions, Purpose, check_trainable};
+use super::architecture::{ARCHITECTURES, Architecture, check_trainable};
 use super::backbone::Backbone;
+use super::options::{BuildOptions, Purpose};
 use super::torchscript::TorchScript;
 use crate::weights::sets::{self, Set};
 use crate::weights::{Checkpoint, Source, diagnose};
@@ -21,6 +22,7 @@ pub struct Found {
 impl Found {
     /// Builds the network; errors name the file's own tensors.
     pub fn build(&self, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
+        options.check_flags(self.architecture)?;
         let checkpoint = match options.purpose {
             Purpose::Inference => &self.checkpoint,
             Purpose::Training => {
@@ -40,11 +42,37 @@ impl Found {
     /// Names the file's own tensors in an error about one; where the names tell what was saved
     /// instead of a network (adapters, shards), says that.
     fn explain(&self, error: Error) -> Error {
+        if matches!(error, Error::Tensor { .. })
+            && let Some(part) = lone_shard(&self.checkpoint)
+        {
+            return part;
+        }
         let names = self.checkpoint.tensors().into_iter().flat_map(|t| t.keys());
         match (&error, diagnose::diagnose(names.map(String::as_str))) {
             (Error::Tensor { path, .. }, Some(trouble)) => Error::file(path, trouble),
-            _ => self.checkpoint.explain(error),
+            _ => self.with_nearest(self.checkpoint.explain(error)),
         }
+    }
+
+    /// Adds the names in the file that are likest to the one that is missing.
+    fn with_nearest(&self, error: Error) -> Error {
+        let (path, tensor, reason) = match error {
+            Error::Tensor {
+                path,
+                tensor,
+                reason,
+            } if reason.starts_with("missing") => (path, tensor, reason),
+            other => return other,
+        };
+        let keys = self.checkpoint.tensors().into_iter().flat_map(|t| t.keys());
+        let stored: Vec<String> = keys.map(|key| self.checkpoint.stored_name(key)).collect();
+        let nearest = diagnose::nearest(&tensor, stored.iter().map(String::as_str), 3);
+        let names = nearest.join("`, `");
+        let beside = match nearest.is_empty() {
+            true => String::new(),
+            false => format!("; the nearest names in the file are `{names}`"),
+        };
+        Error::tensor(path, tensor, format!("{reason}{beside}"))
     }
 }
 
@@ -173,6 +201,19 @@ fn named(path: &str) -> String {
     }
 }
 
+/// That the file is one shard of several, where its name says so.
+fn lone_shard(checkpoint: &Checkpoint) -> Option<Error> {
+    let [file] = checkpoint.files.as_slice() else {
+        return None;
+    };
+    let part = crate::weights::shard(file).filter(|part| part.of > 1)?;
+    let reason = format!(
+        "is shard {} of {}; name the folder or the index (`.index.json`) that holds them all",
+        part.number, part.of
+    );
+    Some(Error::file(&checkpoint.path, reason))
+}
+
 /// Why nothing in the file is known.
 fn unknown(checkpoint: &Checkpoint) -> Error {
     let Some(tensors) = checkpoint.tensors() else {
@@ -182,17 +223,8 @@ fn unknown(checkpoint: &Checkpoint) -> Error {
     if let Some(trouble) = diagnose::diagnose(all().map(String::as_str)) {
         return Error::file(&checkpoint.path, trouble);
     }
-    if let Some(shard) = checkpoint
-        .files
-        .first()
-        .filter(|_| checkpoint.files.len() == 1)
-        && let Some(part) = crate::weights::shard(shard)
-    {
-        let reason = format!(
-            "is shard {} of {}; name the folder or the index (`.index.json`) that holds them all",
-            part.number, part.of
-        );
-        return Error::file(&checkpoint.path, reason);
+    if let Some(part) = lone_shard(checkpoint) {
+        return part;
     }
     let known: Vec<_> = ARCHITECTURES.iter().map(|a| a.name()).collect();
     let beside: Vec<String> = checkpoint

@@ -1,18 +1,18 @@
-//! Which of several processes this is, by what the usual launchers put into the environment
-//! (spec/distributed.md, Launchers).
+//! Which part of a job that several processes share is this one's, by what the usual launchers put
+//! into the environment (spec/distributed.md, Launchers). The processes need not know each other.
 
 use crate::{Error, Result};
 
-/// One of `world` processes.
+/// Part `index` of `count`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rank {
-    pub rank: usize,
-    pub world: usize,
+pub struct Share {
+    pub index: usize,
+    pub count: usize,
 }
 
-impl Rank {
-    /// A process on its own.
-    pub const ALONE: Rank = Rank { rank: 0, world: 1 };
+impl Share {
+    /// Everything.
+    pub const WHOLE: Share = Share { index: 0, count: 1 };
 }
 
 /// (launcher, rank, number of processes) by environment variables.
@@ -26,28 +26,28 @@ const LAUNCHERS: [(&str, &str, &str); 6] = [
     ("Kubernetes", "JOB_COMPLETION_INDEX", "WORLD_SIZE"),
 ];
 
-impl std::str::FromStr for Rank {
+impl std::str::FromStr for Share {
     type Err = String;
 
     /// `I/N`, I from 0.
     fn from_str(text: &str) -> Result<Self, String> {
-        let parsed = text.split_once('/').and_then(|(rank, world)| {
-            let (rank, world) = (rank.trim().parse().ok()?, world.trim().parse().ok()?);
-            (rank < world).then_some(Rank { rank, world })
+        let parsed = text.split_once('/').and_then(|(index, count)| {
+            let (index, count) = (index.trim().parse().ok()?, count.trim().parse().ok()?);
+            (index < count).then_some(Share { index, count })
         });
         parsed.ok_or_else(|| "use I/N with I from 0 to N-1, like 0/4".into())
     }
 }
 
-/// The rank that a launcher gave this process; [`Rank::ALONE`] where there is none.
+/// The part that a launcher gave this process; [`Share::WHOLE`] where there is none.
 ///
 /// # Errors
 /// A launcher's variables that are no numbers or do not go together.
-pub fn from_environment() -> Result<Rank> {
+pub fn from_environment() -> Result<Share> {
     of_variables(|name| std::env::var(name).ok())
 }
 
-fn of_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Rank> {
+fn of_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Share> {
     for (launcher, rank_name, world_name) in LAUNCHERS {
         let (Some(rank), Some(world)) = (variable(rank_name), variable(world_name)) else {
             continue;
@@ -58,7 +58,7 @@ fn of_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Rank> {
             ))
         });
     }
-    Ok(Rank::ALONE)
+    Ok(Share::WHOLE)
 }
 
 #[cfg(test)]
@@ -73,16 +73,16 @@ mod tests {
                 hit.map(|(_, value)| value.to_string())
             })
         };
-        let rank = |rank, world| Rank { rank, world };
-        assert_eq!(of(&[]).unwrap(), Rank::ALONE);
+        let share = |index, count| Share { index, count };
+        assert_eq!(of(&[]).unwrap(), Share::WHOLE);
         assert_eq!(
             of(&[("RANK", "1"), ("WORLD_SIZE", "4")]).unwrap(),
-            rank(1, 4)
+            share(1, 4)
         );
         let slurm = [("SLURM_PROCID", "2"), ("SLURM_NTASKS", "3")];
-        assert_eq!(of(&slurm).unwrap(), rank(2, 3));
+        assert_eq!(of(&slurm).unwrap(), share(2, 3));
         let pod = [("JOB_COMPLETION_INDEX", "0"), ("JOB_COMPLETIONS", "8")];
-        assert_eq!(of(&pod).unwrap(), rank(0, 8));
+        assert_eq!(of(&pod).unwrap(), share(0, 8));
         let told = of(&[("PMI_RANK", "3"), ("PMI_SIZE", "3")]).unwrap_err();
         assert!(told.to_string().contains("PMI_RANK=3"), "{told}");
     }

@@ -19,7 +19,9 @@ mod writer;
 
 pub use column::{Column, Dtype};
 pub use header::{Header, Skipped};
-pub use parts::{Share, complete, complete_parts, folders, key, part_folder};
+pub use parts::{
+    Share, complete, complete_parts, examine, folders, key, part_folder, parts, remove,
+};
 pub use reader::{ColumnRows, Part, Reader};
 pub use writer::{Row, Writer};
 

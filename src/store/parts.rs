@@ -1,7 +1,8 @@
 //! Several processes fill a store, each a part of its own; they are read as one.
 
-use super::header::Header;
-use super::reader::{Part, Reader};
+use super::header::{Header, Unusable};
+use super::lock::try_lock;
+use super::reader::{Part, Reader, check_lengths};
 use super::store_error;
 use crate::Result;
 use serde_json::Value;
@@ -83,6 +84,51 @@ pub fn folders(shelf: &Path) -> Result<Vec<PathBuf>> {
         .collect();
     folders.sort();
     Ok(folders)
+}
+
+/// Folders of the parts of a store, whatever their state.
+pub fn parts(store: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(store).into_iter().flatten();
+    let mut parts: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.is_dir())
+        .collect();
+    parts.sort();
+    parts
+}
+
+/// The header of the part in `folder`; `None` where there is none of this version, an error where
+/// the part is damaged.
+pub fn examine(folder: &Path) -> Result<Option<Header>, String> {
+    match Header::read(folder) {
+        Ok(header) => check_lengths(folder, &header).map(|()| Some(header)),
+        Err(Unusable::Damaged(reason)) => Err(reason),
+        Err(Unusable::Absent | Unusable::Other) => Ok(None),
+    }
+}
+
+/// Removes a store; `false` where another process is using a part of it.
+pub fn remove(store: &Path) -> Result<bool> {
+    let parts = parts(store);
+    let mut locks = Vec::with_capacity(parts.len());
+    for part in &parts {
+        match try_lock(part)? {
+            Some(lock) => locks.push(lock),
+            None => return Ok(false),
+        }
+    }
+    for part in &parts {
+        // The header first, so that a crash leaves none that counts rows which are gone.
+        let header = Header::path(part);
+        match std::fs::remove_file(&header) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(store_error(&header, e));
+            }
+            _ => {}
+        }
+    }
+    std::fs::remove_dir_all(store).map_err(|e| store_error(store, e))?;
+    Ok(true)
 }
 
 /// What the store in folder `store` is of, by the first of its parts that says so.

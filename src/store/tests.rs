@@ -179,3 +179,24 @@ fn parts_of_several_processes_read_as_one() {
     assert_eq!(first, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
     assert_eq!(Share::ALL.range(7, 2), 0..7);
 }
+
+/// Numbers in a key come back from the header as they were.
+#[test]
+fn a_key_with_any_number_finds_its_rows_again() {
+    let mean: Vec<f64> = [0.481_454_67_f32, 0.457_827_5, 0.408_210_72]
+        .map(f64::from)
+        .to_vec();
+    let key = json!({"mean": mean, "std": 0.1 + 0.2, "eps": 1e-6 / 3.0});
+    let folder = tempfile::tempdir().unwrap();
+    for done in [0, 1] {
+        let mut writer = Writer::open(folder.path(), key.clone(), 1).unwrap();
+        assert_eq!(writer.done(), done);
+        if done == 0 {
+            writer.declare(&[summary()]).unwrap();
+            writer
+                .append(&[row(&[floats(&[1.0, 2.0])])], vec![])
+                .unwrap();
+            writer.commit().unwrap();
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! What is measured: one module per task, each turning features into records.
 
+pub mod cache;
 pub mod classify;
 mod contents;
 pub mod extract;

@@ -84,7 +84,13 @@ impl Layout {
                 }
                 Some((our, place, found)) => {
                     let name = found.fill(our);
-                    if !ours.contains_key(&name) {
+                    let known = ours.contains_key(&name);
+                    if known && !matches!(place, Place::Stacked(_)) {
+                        let reason =
+                            "is there twice: the file has the same tensor under another name too";
+                        return Err(Error::tensor(&checkpoint.path, key, reason));
+                    }
+                    if !known {
                         let key = |pattern: &str| format!("{prefix}{}", found.fill(pattern));
                         let value =
                             value(place, &key, tensor, tensors).map_err(|(key, reason)| {

@@ -64,6 +64,8 @@ impl<'a> ParamStore<'a> {
             .keys()
             .map(String::as_str)
             .filter(|name| !used.contains(*name) && !dead(name))
+            // Of no type that a network computes with: nobody asked for it.
+            .filter(|name| !tensors[*name].is_opaque())
             .collect();
         match left.as_slice() {
             [] => Ok(()),

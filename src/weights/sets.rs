@@ -51,18 +51,32 @@ pub fn search<T>(
         (checkpoint.within.as_str(), tensors),
         ("", &*checkpoint.rest),
     ];
-    for parallel in [false, true] {
+    let mut with = |parallel: bool| {
         let mut found = Vec::new();
         for (within, tensors) in parts {
             let part = Part::new(checkpoint, within, tensors, parallel);
             part.search(knows, &mut found);
         }
-        if !found.is_empty() {
-            found.sort_by_key(|set| rank(&set.path));
-            return found;
-        }
+        found.sort_by_key(|set| rank(&set.path));
+        found
+    };
+    let found = with(false);
+    if !tensors
+        .keys()
+        .any(|key| key.split('.').any(|c| c == PARALLEL))
+    {
+        return found;
     }
-    Vec::new()
+    // A part wrapped on its own (`visual.module.conv1`) belongs to the whole.
+    let size = |sets: &[Set<T>]| {
+        let first = sets.first().and_then(|set| set.checkpoint.tensors());
+        first.map_or(0, StateDict::len)
+    };
+    let unwrapped = with(true);
+    match size(&unwrapped) > size(&found) {
+        true => unwrapped,
+        false => found,
+    }
 }
 
 /// 0 for what evaluation is meant for, 2 for what it is not.

@@ -92,7 +92,11 @@ pub fn gif() -> Target {
 }
 
 pub fn tiff() -> Target {
-    pictures(".tiff")
+    Target {
+        // The tiff crate reads a tag of up to 256 MiB before it says how large the picture is.
+        memory: 288 << 20,
+        ..pictures(".tiff")
+    }
 }
 
 pub fn mask() -> Target {
@@ -161,9 +165,12 @@ pub fn torch_zip() -> Target {
 }
 
 pub fn torch_zip_pickle() -> Target {
-    Target::new(pickle_seeds(), |bytes| {
+    let mut target = Target::new(pickle_seeds(), |bytes| {
         weights("m.pth", &containers::zip_around(bytes))
-    })
+    });
+    // A whole module is refused as such.
+    target.seeds.retain(|seed| (target.read)(seed).is_ok());
+    target
 }
 
 pub fn torch_legacy() -> Target {
@@ -310,7 +317,11 @@ pub fn braces() -> Target {
     Target::new(seeds::texts(&tables::BRACES), |bytes| {
         let pattern = text(bytes);
         match told(brace::expand(Path::new(&pattern))) {
-            Err(refusal) if refusal.contains("is missing") || refusal.contains("No such file") => {
+            Err(refusal)
+                if refusal.contains("is missing")
+                    || refusal.contains("is not there")
+                    || refusal.contains("No such file") =>
+            {
                 Ok(())
             }
             other => other.map(|_| ()),

@@ -4,6 +4,7 @@
 mod json;
 
 use super::catalogue::{self, Task};
+use super::content::Stamp;
 use super::source::Source;
 use super::tree::FileTree;
 use super::{brace, classification, files};
@@ -202,6 +203,17 @@ impl Source for ListedPictures {
                 "is named by the data file and not there",
             )),
         }
+    }
+
+    fn read_start(&self, index: usize, most: usize) -> Result<Vec<u8>> {
+        match self.files[index] {
+            Some(file) => self.tree.read_start(file as usize, most),
+            None => self.read(index),
+        }
+    }
+
+    fn stamp(&self, index: usize) -> Option<Stamp> {
+        self.files[index].and_then(|file| self.tree.stamp(file as usize))
     }
 
     fn size(&self, index: usize) -> u64 {

@@ -11,6 +11,7 @@ use super::content::Stamp;
 use crate::{Error, Result};
 use archive::{Member, Span};
 use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -171,6 +172,24 @@ impl FileTree {
         self.archives[span.archive as usize]
             .read_exact_at(&mut bytes, span.offset)
             .map_err(|e| Error::file(self.path(index), e))?;
+        Ok(bytes)
+    }
+
+    /// The first `most` bytes of a file, or all of a shorter one.
+    pub fn read_start(&self, index: usize, most: usize) -> Result<Vec<u8>> {
+        let fail = |e| Error::file(self.path(index), e);
+        let Some(span) = self.spans.get(index) else {
+            let file = File::open(self.path(index)).map_err(fail)?;
+            let mut bytes = Vec::with_capacity(most);
+            file.take(most as u64)
+                .read_to_end(&mut bytes)
+                .map_err(fail)?;
+            return Ok(bytes);
+        };
+        let mut bytes = vec![0; span.len.min(most as u64) as usize];
+        self.archives[span.archive as usize]
+            .read_exact_at(&mut bytes, span.offset)
+            .map_err(fail)?;
         Ok(bytes)
     }
 

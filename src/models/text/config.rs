@@ -83,7 +83,7 @@ impl TextConfig {
             Family::Siglip => 1e-6,
         };
         let context = size("positional_embedding", 0)?;
-        let settings = Settings::of(text, family, (vocabulary, context))?;
+        let settings = Settings::of(text, family, vocabulary)?;
         let tokenizer_reason = match ours["hf_tokenizer_name"].as_str() {
             Some(name) => format!("the config's `text_cfg.hf_tokenizer_name` is `{name}`"),
             None => format!(

@@ -80,7 +80,7 @@ const BUILT: &[&str] = &[
     "hf_model_pretrained",
 ];
 
-/// Reads the settings of a tower of `family` with `vocabulary` tokens in rows of `context`.
+/// What is beside sizes.
 pub struct Settings {
     pub causal: bool,
     pub pool: Pool,
@@ -88,25 +88,13 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// `text`: the text side under our names.
+    /// Of a tower of `family` with `vocabulary` tokens; `text` is the text side under our names.
     ///
     /// # Errors
-    /// A setting that is not built here, or that contradicts the tensors.
-    pub fn of(
-        text: &Checkpoint,
-        family: Family,
-        (vocabulary, context): (i64, i64),
-    ) -> Result<Self> {
+    /// A setting that is not built here.
+    pub fn of(text: &Checkpoint, family: Family, vocabulary: i64) -> Result<Self> {
         let config = &text.config["model_cfg"]["text_cfg"];
         refuse_others(text, "text_cfg", config, BUILT)?;
-        for (key, stored) in [("vocab_size", vocabulary), ("context_length", context)] {
-            if let Some(said) = config[key].as_i64().filter(|said| *said != stored) {
-                let reason = format!(
-                    "`text_cfg.{key}` is {said}, but the tensors have {stored}; does the config belong to these weights?"
-                );
-                return Err(Error::file(&text.path, reason));
-            }
-        }
         if let Some(kind) = config["proj_type"]
             .as_str()
             .filter(|kind| *kind != "linear")

@@ -46,7 +46,9 @@ pub fn extraction_key(
 /// came with them, the files beside them that are read for constants, and what the zoo knows.
 pub fn config_sha256(model: &Resolved) -> Result<String> {
     let hints = model.entry.map_or(Value::Null, |entry| (entry.hints)());
-    let mut text = json!([model.checkpoint.config, hints]).to_string();
+    let descriptions = model.checkpoint.descriptions.iter();
+    let descriptions: Vec<Value> = descriptions.map(|d| json!([d.place, d.value])).collect();
+    let mut text = json!([model.checkpoint.config, descriptions, hints]).to_string();
     for path in beside(model) {
         match std::fs::read(&path) {
             Ok(bytes) => text += &sha256(bytes),

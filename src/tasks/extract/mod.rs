@@ -12,7 +12,7 @@ mod pass;
 pub mod rows;
 mod window;
 
-pub use output::{Level, Output};
+pub use output::{Level, Output, row_bytes};
 pub use rows::Rows;
 
 use super::contents;
@@ -21,14 +21,14 @@ use crate::data::transform::Transform;
 use crate::hash::sha256;
 use crate::models::Resolved;
 use crate::report::{DataPart, ModelPart};
-use crate::runtime::{Runtime, home};
+use crate::runtime::{Runtime, home, interrupt};
 use crate::store::{self, Reader, Share, Skipped, Writer, complete_parts, part_folder};
 use crate::{Error, Result};
 use pass::Pass;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How features of a model are computed.
 pub struct Extractor<'a> {
@@ -211,7 +211,10 @@ impl Extractor<'_> {
     /// images that took.
     fn fill(&self, shelf: &Shelf, outputs: &[Output], subset: &Subset) -> Result<(Reader, usize)> {
         let (folder, key) = shelf.store(outputs);
-        let share = Share::ALL;
+        let share = Share {
+            rank: self.runtime.rank.rank,
+            world: self.runtime.rank.world,
+        };
         let range = share.range(subset.indices.len(), self.batch_size);
         let indices = &subset.indices[range];
         let mut writer = self.open(&part_folder(&folder, share), &key, subset, indices)?;
@@ -233,7 +236,18 @@ impl Extractor<'_> {
             pass.fill(&mut writer)?;
         }
         let computed = writer.done() - before;
-        Ok((Reader::new(vec![writer.finish()?]), computed))
+        if share.world == 1 {
+            return Ok((Reader::new(vec![writer.finish()?]), computed));
+        }
+        drop(writer);
+        // The other processes of this run write the other parts.
+        loop {
+            interrupt::check()?;
+            if let Some(store) = store::complete(&folder, &key, subset.indices.len())? {
+                return Ok((store, computed));
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 
     /// The cache may hold more skipped images than this run allows.

@@ -16,6 +16,9 @@ pub struct StateFile {
     pub path: PathBuf,
     /// Hash of everything that decides the weights.
     pub identity: String,
+    /// For whoever lists what is kept.
+    pub model: String,
+    pub iterations: u64,
 }
 
 pub struct Probe {
@@ -119,6 +122,8 @@ impl Probe {
             serde_json::to_string(&self.validated).map_err(|e| Error::file(&state.path, e))?;
         let metadata = HashMap::from([
             ("identity".to_string(), state.identity.clone()),
+            ("model".to_string(), state.model.clone()),
+            ("iterations".to_string(), state.iterations.to_string()),
             ("iteration".to_string(), self.iteration.to_string()),
             ("validated".to_string(), validated),
         ]);

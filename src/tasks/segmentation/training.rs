@@ -159,6 +159,11 @@ impl Training<'_> {
         if self.options.restart && path.exists() {
             std::fs::remove_file(&path).map_err(|e| Error::file(&path, e))?;
         }
-        Ok(StateFile { path, identity })
+        Ok(StateFile {
+            path,
+            identity,
+            model: self.features.model.name.clone(),
+            iterations: self.recipe.iterations,
+        })
     }
 }

@@ -25,7 +25,7 @@ use crate::data::pictures::Pictures;
 use crate::data::pixels;
 use crate::models::Resolved;
 use crate::report::{ModelPart, environment};
-use crate::runtime::launcher::Rank;
+use crate::runtime::launcher::Share;
 use crate::runtime::{Precision, Runtime, disk, interrupt, progress};
 use crate::{Error, Result};
 use framing::ViewSize;
@@ -50,7 +50,8 @@ pub struct Options {
     /// Views per forward pass.
     pub batch_size: usize,
     pub skip_bad: usize,
-    pub rank: Rank,
+    /// This process's part of the shards.
+    pub share: Share,
     /// Throw an earlier export in the folder away.
     pub restart: bool,
     /// State what would be done, and do nothing.
@@ -242,9 +243,9 @@ impl<'a> Prepared<'a> {
 
     /// Shards of this process that are not finished.
     fn left(&self, options: &Options, identity: &str) -> Result<Vec<usize>> {
-        let Rank { rank, world } = options.rank;
+        let Share { index, count } = options.share;
         let mut left = Vec::new();
-        for shard in (rank..self.plan.shards.len()).step_by(world) {
+        for shard in (index..self.plan.shards.len()).step_by(count) {
             if Finished::find(&options.out, shard, identity)?.is_none() {
                 left.push(shard);
             }
@@ -389,9 +390,7 @@ fn first_view(pictures: &Pictures, framing: &Framing) -> Result<ViewSize> {
         return Ok(framing.views(1, 1).size);
     }
     let source = pictures.source.as_ref();
-    let mut sizes = (0..source.len()).filter_map(|i| {
-        crate::data::decode::image_size(&source.read(i).ok()?).filter(|&(w, h)| w > 0 && h > 0)
-    });
+    let mut sizes = (0..source.len()).filter_map(|i| plan::size_of(source, i).ok()?);
     let (width, height) = sizes
         .next()
         .ok_or_else(|| Error::file(&pictures.path, "holds no picture that can be read"))?;
@@ -407,10 +406,10 @@ fn refused(pictures: &Pictures, key: &str, reason: &str, allowed: usize) -> Erro
 }
 
 fn state(estimate: &Estimate, options: &Options) {
-    let Rank { rank, world } = options.rank;
-    let part = match world {
+    let Share { index, count } = options.share;
+    let part = match count {
         1 => String::new(),
-        _ => format!("part {rank}/{world}: "),
+        _ => format!("part {index}/{count}: "),
     };
     eprintln!(
         "{} pictures, {} tokens, {} MiB in {} shards, {} of them finished; {part}{} shards of {} MiB to make, about {}",

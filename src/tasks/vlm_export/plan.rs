@@ -15,6 +15,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// Bytes in which nearly every header lies.
+const HEADER: usize = 1 << 16;
+
 /// One picture to export.
 #[derive(Debug, Clone, Copy)]
 pub struct Item {
@@ -103,9 +106,9 @@ pub fn items(
     }
     let shared = source.clone();
     let sizes = ordered(0..source.len(), workers, 64 * workers, move |picture| {
-        let bytes = shared.read(picture).map_err(|e| e.to_string())?;
-        let size = image_size(&bytes).filter(|&(w, h)| w > 0 && h > 0);
-        size.ok_or_else(|| "its header is not that of a readable picture".to_string())
+        size_of(shared.as_ref(), picture)
+            .map_err(|e| e.to_string())?
+            .ok_or_else(|| "its header is not that of a readable picture".to_string())
     })
     .map_err(no_thread)?;
     for (picture, size) in sizes.enumerate() {
@@ -126,6 +129,16 @@ pub fn items(
         }
     }
     Ok((items, unreadable))
+}
+
+/// (width, height) by a picture's header; `None` where it is not understood.
+pub fn size_of(source: &dyn Source, picture: usize) -> Result<Option<(usize, usize)>> {
+    let size = |bytes: &[u8]| image_size(bytes).filter(|&(w, h)| w > 0 && h > 0);
+    match size(&source.read_start(picture, HEADER)?) {
+        Some(size) => Ok(Some(size)),
+        // A long thumbnail or profile may stand before it.
+        None => Ok(size(&source.read(picture)?)),
+    }
 }
 
 impl Plan {

@@ -2,7 +2,7 @@
 
 mod write;
 
-pub use write::{Declared, Writer, write};
+pub use write::{Declared, Header, Writer, write};
 
 use super::StateDict;
 use super::lazy::{LazyTensor, Mapping, contiguous_strides};

@@ -22,6 +22,65 @@ pub struct Declared {
     pub shape: Vec<i64>,
 }
 
+/// The beginning of a file: where everything will lie.
+pub struct Header {
+    /// The header as it stands in the file, with its length before it.
+    pub bytes: Vec<u8>,
+    /// First byte of each declared tensor, and the one behind its last, counted from the end of
+    /// the header.
+    pub spans: Vec<(usize, usize)>,
+}
+
+impl Header {
+    /// The header of the file `path`, with `tensors` in the order given.
+    ///
+    /// # Errors
+    /// A kind that the format lacks, a negative or overflowing shape, or a name twice.
+    pub fn new(
+        path: &Path,
+        tensors: &[Declared],
+        metadata: &HashMap<String, String>,
+    ) -> Result<Self> {
+        let mut header = Map::new();
+        if !metadata.is_empty() {
+            let mut sorted: Vec<_> = metadata.iter().collect();
+            sorted.sort();
+            let text: Map<String, Value> = sorted
+                .into_iter()
+                .map(|(name, text)| (name.clone(), json!(text)))
+                .collect();
+            header.insert("__metadata__".into(), Value::Object(text));
+        }
+        let mut spans = Vec::with_capacity(tensors.len());
+        let mut offset = 0usize;
+        for tensor in tensors {
+            let fail = |reason: String| Error::tensor(path, &tensor.name, reason);
+            let dtype = dtype_of(tensor.kind).map_err(fail)?;
+            let (shape, bytes) = extent(tensor)
+                .ok_or_else(|| fail(format!("shape {:?} is not possible", tensor.shape)))?;
+            let end = offset
+                .checked_add(bytes)
+                .ok_or_else(|| fail("the file would be too large".into()))?;
+            let info = TensorInfo {
+                dtype,
+                shape,
+                data_offsets: (offset, end),
+            };
+            let info = serde_json::to_value(info).map_err(|e| Error::file(path, e))?;
+            if header.insert(tensor.name.clone(), info).is_some() {
+                return Err(fail("is declared twice".into()));
+            }
+            spans.push((offset, end));
+            offset = end;
+        }
+        let mut text = serde_json::to_vec(&header).map_err(|e| Error::file(path, e))?;
+        text.resize(text.len().next_multiple_of(ALIGNMENT), b' ');
+        let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(text);
+        Ok(Header { bytes, spans })
+    }
+}
+
 /// A safetensors file whose tensors are written one after the other, each in one or many pieces.
 pub struct Writer {
     file: AtomicFile,
@@ -41,44 +100,13 @@ impl Writer {
         tensors: &[Declared],
         metadata: &HashMap<String, String>,
     ) -> Result<Self> {
-        let mut header = Map::new();
-        if !metadata.is_empty() {
-            let mut sorted: Vec<_> = metadata.iter().collect();
-            sorted.sort();
-            let text: Map<String, Value> = sorted
-                .into_iter()
-                .map(|(name, text)| (name.clone(), json!(text)))
-                .collect();
-            header.insert("__metadata__".into(), Value::Object(text));
-        }
+        let header = Header::new(path, tensors, metadata)?;
         let mut open = VecDeque::new();
-        let mut offset = 0usize;
-        for tensor in tensors {
-            let fail = |reason: String| Error::tensor(path, &tensor.name, reason);
-            let dtype = dtype_of(tensor.kind).map_err(fail)?;
-            let (shape, bytes) = extent(tensor)
-                .ok_or_else(|| fail(format!("shape {:?} is not possible", tensor.shape)))?;
-            let end = offset
-                .checked_add(bytes)
-                .ok_or_else(|| fail("the file would be too large".into()))?;
-            let info = TensorInfo {
-                dtype,
-                shape,
-                data_offsets: (offset, end),
-            };
-            let info = serde_json::to_value(info).map_err(|e| Error::file(path, e))?;
-            if header.insert(tensor.name.clone(), info).is_some() {
-                return Err(fail("is declared twice".into()));
-            }
-            open.push_back((tensor.name.clone(), tensor.kind, bytes));
-            offset = end;
+        for (tensor, (start, end)) in tensors.iter().zip(&header.spans) {
+            open.push_back((tensor.name.clone(), tensor.kind, end - start));
         }
-        let mut text = serde_json::to_vec(&header).map_err(|e| Error::file(path, e))?;
-        text.resize(text.len().next_multiple_of(ALIGNMENT), b' ');
         let mut file = AtomicFile::create(path)?;
-        file.write_all(&(text.len() as u64).to_le_bytes())
-            .and_then(|()| file.write_all(&text))
-            .map_err(|e| file.error(e))?;
+        file.write_all(&header.bytes).map_err(|e| file.error(e))?;
         Ok(Writer { file, open })
     }
 

@@ -1,14 +1,13 @@
 //! Features of a batch or of some images, by name: what `radio-eval features` writes and
 //! `radio-eval verify` compares.
 
-use crate::data::loader::{LoaderOptions, load};
-use crate::data::source::Source;
-use crate::data::transform::Transform;
+pub mod export;
+mod row_file;
+
 use crate::models::{Backbone, Features, Request, backbone};
 use crate::runtime::interrupt;
 use crate::{Error, Result};
 use indexmap::IndexMap;
-use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
 /// Outputs of a network over all inputs, on the CPU in fp32.
@@ -39,22 +38,6 @@ pub fn of_tensor(
         interrupt::check()?;
         let pixels = batch.f_to_device(device)?.f_to_kind(Kind::Float)?;
         parts.push(backbone::run(backbone, &pixels, request)?)?;
-    }
-    parts.join()
-}
-
-/// Runs every image of `source` after `transform`, which must give them all one size.
-pub fn of_images(
-    backbone: &dyn Backbone,
-    source: Arc<dyn Source>,
-    transform: Transform,
-    request: &Request,
-    options: LoaderOptions,
-) -> Result<Extracted> {
-    let indices = (0..source.len()).collect();
-    let mut parts = Parts::default();
-    for batch in load(source, indices, transform, options) {
-        parts.push(backbone::run(backbone, &batch?.pixels, request)?)?;
     }
     parts.join()
 }

@@ -1,0 +1,150 @@
+//! Every architecture with its adaptors, in fp32 and bf16, equal to itself on the CPU.
+
+use crate::{apart, fixture};
+use radio_eval::models::architecture::build;
+use radio_eval::models::{BuildOptions, Features, Request, backbone, zoo};
+use radio_eval::weights::Checkpoint;
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor};
+
+/// A file of the fixtures with its description.
+fn file(weights: &str, config: &str) -> Checkpoint {
+    let mut checkpoint = Checkpoint::open(&fixture(weights)).expect("a fixture");
+    let text = std::fs::read(fixture(config)).expect("its description");
+    checkpoint.config = serde_json::from_slice(&text).expect("JSON");
+    checkpoint
+}
+
+fn random(name: &str) -> Checkpoint {
+    Checkpoint::random((zoo::find(name).expect("a zoo name").config)(), 7)
+}
+
+fn run(checkpoint: &Checkpoint, kind: Kind, device: Device, x: &Tensor) -> (Features, i64) {
+    let options = BuildOptions {
+        device,
+        kind,
+        ..BuildOptions::default()
+    };
+    let network = build(checkpoint, &options).unwrap_or_else(|e| panic!("{e}"));
+    let request = Request::adaptors(network.info().adaptors.clone());
+    let x = x.to_device(device);
+    let pass = || backbone::run(&*network, &x, &request).unwrap_or_else(|e| panic!("{e}"));
+    // The first pass makes its tables; a later one that copies from the host would make CUDA wait,
+    // and could not be captured in a graph.
+    pass();
+    let before = strict_device::uploads();
+    let features = pass();
+    (features, strict_device::uploads() - before)
+}
+
+#[track_caller]
+fn check(name: &str, checkpoint: &Checkpoint, (height, width): (i64, i64)) {
+    tch::manual_seed(3);
+    let x = Tensor::rand([2, 3, height, width], (Kind::Float, Device::Cpu));
+    for (kind, allowed) in [(Kind::Float, 2e-5), (Kind::BFloat16, 0.1)] {
+        let (device, uploads) = run(checkpoint, kind, strict_device::device(), &x);
+        let (host, _) = run(checkpoint, kind, Device::Cpu, &x);
+        let mut pairs = vec![
+            ("summary".to_string(), &device.summary, &host.summary),
+            ("spatial".to_string(), &device.spatial, &host.spatial),
+        ];
+        assert_eq!(device.adaptors.len(), host.adaptors.len());
+        for ((adaptor, device), host) in device.adaptors.iter().zip(host.adaptors.values()) {
+            pairs.push((adaptor.clone(), &device.summary, &host.summary));
+            if let (Some(device), Some(host)) = (&device.spatial, &host.spatial) {
+                pairs.push((format!("{adaptor}, spatial"), &device.0, &host.0));
+            }
+        }
+        for (what, device, host) in pairs {
+            let apart = apart(device, host);
+            assert!(apart <= allowed, "{name} {kind:?} {what}: {apart:e}");
+        }
+        assert_eq!(
+            uploads, 0,
+            "{name} {kind:?} copies from the host in every pass"
+        );
+    }
+}
+
+#[test]
+fn radio() {
+    let case = |name: &str| {
+        let folder = format!("radio/{name}");
+        file(
+            &format!("{folder}/checkpoint_raw.safetensors"),
+            &format!("{folder}/args.json"),
+        )
+    };
+    check("v3_like", &case("v3_like"), (64, 96));
+    check("dinov2_like", &case("dinov2_like"), (56, 84));
+    check("spectral", &case("spectral"), (64, 96));
+}
+
+#[test]
+fn eradio() {
+    check("eradio_xxxtiny", &random("eradio_xxxtiny"), (128, 192));
+}
+
+/// Cyclically shifted windows have a mask of their own.
+#[test]
+fn eradio_with_shifted_windows() {
+    let mut config: Value = (zoo::find("eradio_xxxtiny").expect("a zoo name").config)();
+    config["use_shift"] = json!(true);
+    check("shifted", &Checkpoint::random(config, 7), (512, 512));
+}
+
+#[test]
+fn clip() {
+    check("mini-clip", &random("mini-clip"), (128, 128));
+}
+
+#[test]
+fn dinov2() {
+    check("mini-dino", &random("mini-dino"), (126, 98));
+}
+
+#[test]
+fn dinov3() {
+    let config = json!({
+        "model_type": "dinov3_vit", "hidden_size": 64, "num_hidden_layers": 3,
+        "num_attention_heads": 4, "intermediate_size": 128, "patch_size": 16,
+    });
+    check("dinov3", &Checkpoint::random(config, 7), (64, 96));
+}
+
+#[test]
+fn sam() {
+    check("mini-sam", &random("mini-sam"), (256, 256));
+}
+
+#[test]
+fn siglip() {
+    let folder = "teachers/siglip_so400m_like";
+    let own = file(
+        &format!("{folder}/openclip.safetensors"),
+        &format!("{folder}/openclip_config.json"),
+    );
+    check("siglip", &own, (56, 56));
+    let folder = "teachers/siglip2_naflex/hf";
+    let naflex = file(
+        &format!("{folder}/model.safetensors"),
+        &format!("{folder}/config.json"),
+    );
+    check("naflex", &naflex, (64, 96));
+}
+
+#[test]
+fn internvit() {
+    let folder = "teachers/internvit";
+    let own = file(
+        &format!("{folder}/model.safetensors"),
+        &format!("{folder}/config.json"),
+    );
+    check("internvit", &own, (56, 56));
+}
+
+#[test]
+fn torchscript() {
+    let program = Checkpoint::open(&fixture("torchscript/pair.pt")).expect("a program");
+    check("torchscript", &program, (224, 224));
+}
