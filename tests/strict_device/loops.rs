@@ -55,7 +55,7 @@ fn model(name: &str, runtime: &Runtime) -> Resolved {
     };
     let options = BuildOptions {
         device: runtime.device,
-        kind: runtime.precision.kind(),
+        kind: Some(runtime.precision.kind()),
         ..BuildOptions::default()
     };
     resolve(&spec, &options).unwrap_or_else(|e| panic!("{e}"))
