@@ -79,7 +79,7 @@ pub fn decode_part(
     if jpeg::recognises(bytes) {
         return jpeg::decode(bytes, limits, needed);
     }
-    let known: [(fn(&[u8]) -> bool, Decoder); 4] = [
+    let known: [(Recogniser, Decoder); 4] = [
         (bmp::recognises, bmp::decode),
         (gif::recognises, gif::decode),
         (pnm::recognises, pnm::decode),
@@ -92,5 +92,7 @@ pub fn decode_part(
     image.map(Part::from)
 }
 
+/// Whether a file begins as one of a format does.
+type Recogniser = fn(&[u8]) -> bool;
 /// From a whole file to all of its pixels.
 type Decoder = fn(&[u8], &Limits) -> Result<RgbImage, String>;

@@ -198,16 +198,15 @@ pub fn recognises(path: &Path) -> bool {
     let tar = path
         .extension()
         .is_some_and(|e| e.eq_ignore_ascii_case("tar"));
-    if !path.is_dir() && !(tar && path.is_file()) {
-        return false;
-    }
-    open_trees(path).is_ok_and(|trees| {
-        trees.iter().any(|tree| {
-            FOLDERS
-                .iter()
-                .any(|(images, masks)| tree.has_folder(images) && tree.has_folder(masks))
+    let readable = path.is_dir() || (tar && path.is_file());
+    readable
+        && open_trees(path).is_ok_and(|trees| {
+            trees.iter().any(|tree| {
+                FOLDERS
+                    .iter()
+                    .any(|(images, masks)| tree.has_folder(images) && tree.has_folder(masks))
+            })
         })
-    })
 }
 
 /// The first known pair of folders with one of the split's names below both (`""`: right below).
