@@ -1,16 +1,16 @@
 //! Floating-point operations of spec/radio.md §11, counted from the operators that run, within 1 %.
 
-use radio_eval::models::{BuildOptions, Request, Window, architecture, backbone, zoo};
+use radio_eval::models::{BuildOptions, Request, Window, architecture, backbone, eradio, zoo};
 use radio_eval::runtime::shim::{self, OperatorRow};
 use radio_eval::weights::Checkpoint;
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
 /// Operators of one image of `size` pixels.
-fn operators(config: Value, window: Window, sizes: &[i64]) -> Vec<Vec<OperatorRow>> {
+fn operators(config: Value, window: Option<Window>, sizes: &[i64]) -> Vec<Vec<OperatorRow>> {
     let options = BuildOptions {
-        window,
-        kind: Kind::BFloat16,
+        eradio: eradio::Options { window },
+        kind: Some(Kind::BFloat16),
         ..BuildOptions::default()
     };
     let checkpoint = Checkpoint::random(config, 0);
@@ -39,7 +39,7 @@ fn within_one_percent(what: &str, counted: f64, expected: f64) {
 fn eradio_of_the_released_size() {
     let config = zoo::find("e-radio").unwrap().config;
     let expected = [(224, 67.7), (256, 88.6), (448, 274.1), (512, 359.6)];
-    let rows = operators(config(), Window::Optimal, &expected.map(|e| e.0));
+    let rows = operators(config(), Some(Window::Optimal), &expected.map(|e| e.0));
     for ((size, expected), rows) in expected.iter().zip(&rows) {
         within_one_percent(
             &format!("window optimal, {size} px"),
@@ -47,7 +47,7 @@ fn eradio_of_the_released_size() {
             *expected,
         );
     }
-    let rows = operators(config(), Window::Trained, &[224]);
+    let rows = operators(config(), None, &[224]);
     within_one_percent("window as trained, 224 px", gflop(&rows[0]), 304.2);
 }
 
@@ -67,7 +67,7 @@ fn vit_h_and_dinov2_g() {
                     *layers = count.into();
                 }
             }
-            let rows = operators(config, Window::Trained, &[224]).remove(0);
+            let rows = operators(config, None, &[224]).remove(0);
             (
                 gflop(&rows),
                 gflop(rows.iter().filter(|row| row.is_fused_attention())),

@@ -3,7 +3,7 @@
 
 use crate::common::{fixture, shared};
 use radio_eval::models::eradio::{Config, Network};
-use radio_eval::models::{BuildOptions, Request, Window, architecture, backbone, zoo};
+use radio_eval::models::{BuildOptions, Request, Window, architecture, backbone, eradio, zoo};
 use radio_eval::weights::{Checkpoint, LazyTensor, ParamStore, Source, StateDict, safetensors};
 use serde_json::Value;
 use std::path::Path;
@@ -153,7 +153,7 @@ fn key_list_of_the_released_size() {
         ..Checkpoint::random((entry.config)(), 0)
     };
     let options = BuildOptions {
-        kind: Kind::BFloat16,
+        kind: Some(Kind::BFloat16),
         ..BuildOptions::default()
     };
     let model = architecture::build(&checkpoint, &options).unwrap();
@@ -189,7 +189,9 @@ fn parameters_of_the_small_variants() {
 fn random(name: &str, window: Window) -> Box<dyn backbone::Backbone> {
     let entry = zoo::find(name).unwrap();
     let options = BuildOptions {
-        window,
+        eradio: eradio::Options {
+            window: Some(window),
+        },
         ..BuildOptions::default()
     };
     architecture::build(&Checkpoint::random((entry.config)(), 1), &options).unwrap()
@@ -238,7 +240,7 @@ fn bf16_stays_close() {
     let weights = fixture("eradio/tiny_8x.weights.safetensors");
     let (io, _) = safetensors::open(&fixture("eradio/tiny_8x.64x64.safetensors")).unwrap();
     let options = BuildOptions {
-        kind: Kind::BFloat16,
+        kind: Some(Kind::BFloat16),
         ..BuildOptions::default()
     };
     let model = architecture::build(&open(&weights), &options).unwrap();

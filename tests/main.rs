@@ -19,6 +19,7 @@ mod interrupt;
 mod kept;
 mod knn;
 mod latency;
+mod options;
 mod plots;
 mod published;
 mod radio1d;

@@ -5,7 +5,7 @@ use radio_eval::models::radio::cpe::PositionMap;
 use radio_eval::models::radio::{Draws, RadioVit};
 use radio_eval::models::{
     Aggregation, AlphaScheme, Backbone, BuildOptions, Features, Indices, IntermediateRequest,
-    Request, backbone, zoo,
+    Request, backbone, radio, zoo,
 };
 use radio_eval::weights::{Checkpoint, LazyTensor, Source, StateDict, safetensors};
 use serde_json::{Value, json};
@@ -320,7 +320,10 @@ fn vitdet_windows() {
         ),
     ] {
         let options = BuildOptions {
-            vitdet_window: Some(window),
+            radio: radio::Options {
+                vitdet_window: Some(window),
+                ..Default::default()
+            },
             zoo_hints: hints,
             ..BuildOptions::default()
         };
@@ -397,7 +400,7 @@ fn bf16_run_of_an_fp32_file() {
         return;
     };
     let options = BuildOptions {
-        kind: Kind::BFloat16,
+        kind: Some(Kind::BFloat16),
         ..BuildOptions::default()
     };
     let model = RadioVit::load(&raw(&folder), &options).expect("loads");
@@ -428,7 +431,7 @@ fn spectral_weights_fold_as_upstream() {
 }
 
 fn check_fold(folder: &Path, loaded: &Path) {
-    use radio_eval::models::radio::{args::Args, keys};
+    use radio_eval::models::student::{args::Args, keys};
     use radio_eval::weights::spectral;
     let checkpoint = raw(folder);
     let args = Args::of(&checkpoint.config);
@@ -653,7 +656,10 @@ fn position_rule_is_recorded() {
     let folder = fixture("radio/dinov2_like");
     let rule = |hint: Value, flag: Option<bool>| {
         let options = BuildOptions {
-            pos_align_corners: flag,
+            radio: radio::Options {
+                pos_align_corners: flag,
+                ..Default::default()
+            },
             zoo_hints: hint,
             ..BuildOptions::default()
         };

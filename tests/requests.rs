@@ -184,6 +184,7 @@ impl<F: Fn() -> Features + Send> Stub<F> {
             prefix_tokens: 0,
             adaptors: vec!["clip".into()],
             parameters: 0,
+            precision: Default::default(),
             settings: Map::new(),
         };
         Stub { info, forward }

@@ -123,7 +123,11 @@ pub fn run(args: &Ade20kArgs, progress: bool) -> anyhow::Result<Outcome> {
     let data = segmentation::open(&args.data.name(), &args.data.options())?;
     let specs = args.model.specs()?;
     let outcome = specs.iter().try_for_each(|spec| {
-        let model = resolve(spec, &args.model.build_options(&runtime))?;
+        let options = args
+            .model
+            .build_options(runtime.device, args.runtime.precision);
+        let model = resolve(spec, &options)?;
+        let runtime = runtime.running_in(model.backbone.info().precision);
         let options = Options {
             adaptor: args.adaptor.clone(),
             head: args.head.clone(),

@@ -3,12 +3,13 @@
 use super::numbers;
 use super::tables::TableArgs;
 use crate::models::torchscript::{Given, Layout};
-use crate::models::{BuildOptions, ModelSpec, Purpose, Window};
+use crate::models::{BuildOptions, ModelSpec, Window, clip, eradio, radio};
 use crate::runtime::device::{self, default_threads};
 use crate::runtime::{Precision, Rank, Runtime};
 use crate::{Error, Result};
 use clap::Args;
 use std::path::PathBuf;
+use tch::Device;
 
 /// Which network, and how it is built.
 #[derive(Debug, Clone, Args)]
@@ -24,9 +25,9 @@ pub struct ModelArgs {
     /// published ones
     #[arg(long, value_name = "SEED", num_args = 0..=1, default_missing_value = "0")]
     pub random_weights: Option<u64>,
-    /// E-RADIO's attention window: trained, optimal or a number of tokens
-    #[arg(long, default_value = "trained", value_parser = parse_window)]
-    pub window: Window,
+    /// E-RADIO's attention window: trained (default), optimal or a number of tokens
+    #[arg(long, value_parser = parse_window)]
+    pub window: Option<Window>,
     /// ViTDet window in patches (RADIO ViT)
     #[arg(long, value_parser = numbers::side())]
     pub vitdet_window: Option<i64>,
@@ -109,26 +110,30 @@ impl ModelArgs {
         }
     }
 
-    pub fn build_options(&self, runtime: &Runtime) -> BuildOptions {
+    /// `precision`: what the user asked for, if anything.
+    pub fn build_options(&self, device: Device, precision: Option<Precision>) -> BuildOptions {
         BuildOptions {
-            device: runtime.device,
-            kind: runtime.precision.kind(),
-            purpose: Purpose::Inference,
-            pos_align_corners: self.pos_align_corners,
-            window: self.window,
-            vitdet_window: self.vitdet_window,
-            tokens_before_norm: self.tokens_before_norm,
+            device,
+            kind: precision.map(Precision::kind),
+            mean: self.mean,
+            std: self.std,
             attention_head_eps: self.attention_head_eps,
-            torchscript: Given {
-                mean: self.mean,
-                std: self.std,
-                resolution: None,
-                step: self.step,
-                fixed: None,
-                layout: self.nhwc.then_some(Layout::Nhwc),
+            radio: radio::Options {
+                pos_align_corners: self.pos_align_corners,
+                vitdet_window: self.vitdet_window,
             },
-            radio1d: Default::default(),
-            zoo_hints: serde_json::Value::Null,
+            eradio: eradio::Options {
+                window: self.window,
+            },
+            clip: clip::Options {
+                tokens_before_norm: self.tokens_before_norm,
+            },
+            torchscript: Given {
+                step: self.step,
+                layout: self.nhwc.then_some(Layout::Nhwc),
+                ..Given::default()
+            },
+            ..BuildOptions::default()
         }
     }
 }
@@ -139,9 +144,9 @@ pub struct RuntimeArgs {
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     pub device: String,
-    /// fp32, bf16 or fp16
-    #[arg(long, alias = "dtype", default_value = "fp32")]
-    pub precision: Precision,
+    /// fp32, bf16 or fp16 (default: what the weights are meant for, else fp32)
+    #[arg(long, alias = "dtype")]
+    pub precision: Option<Precision>,
     /// Threads that decode and resize (default: one per core)
     #[arg(long, value_parser = numbers::count(numbers::MAX_THREADS))]
     pub workers: Option<usize>,
@@ -162,7 +167,7 @@ impl RuntimeArgs {
         tch::manual_seed(self.seed as i64);
         Ok(Runtime {
             device: device::open(device::parse_device(&self.device)?, self.tf32)?,
-            precision: self.precision,
+            precision: self.precision.unwrap_or_default(),
             workers: self.workers.unwrap_or_else(|| default_threads(rank)),
             seed: self.seed,
             tf32: self.tf32,

@@ -49,7 +49,9 @@ pub struct FeaturesArgs {
 
 pub fn run(args: &FeaturesArgs, progress: bool) -> anyhow::Result<Outcome> {
     let runtime = args.runtime.runtime()?;
-    let options = args.model.build_options(&runtime);
+    let options = args
+        .model
+        .build_options(runtime.device, args.runtime.precision);
     let model = resolve(&args.model.single()?, &options)?;
     let info = model.backbone.info();
     let mut metadata = HashMap::from([
@@ -59,7 +61,7 @@ pub fn run(args: &FeaturesArgs, progress: bool) -> anyhow::Result<Outcome> {
             "weights".into(),
             model.checkpoint.path.display().to_string(),
         ),
-        ("precision".into(), runtime.precision.name().into()),
+        ("precision".into(), info.precision.name().into()),
         ("settings".into(), json!(info.settings).to_string()),
     ]);
     if let Some(sha256) = model.checkpoint.sha256()? {

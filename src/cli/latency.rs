@@ -125,15 +125,11 @@ fn options(args: &LatencyArgs, sweep: &LatencyConfig) -> Result<Options> {
         Ok(resolution) => Ok(resolution.size()),
         Err(reason) => Err(Error::usage(reason)),
     };
-    let windows = match sweep.window.as_slice() {
-        [] => vec![Default::default()],
-        own => own
-            .iter()
-            .map(|w| {
-                common::parse_window(w).map_err(|e| Error::usage(format!("window `{w}`: {e}")))
-            })
-            .collect::<Result<_>>()?,
-    };
+    let windows = sweep
+        .window
+        .iter()
+        .map(|w| common::parse_window(w).map_err(|e| Error::usage(format!("window `{w}`: {e}"))))
+        .collect::<Result<Vec<_>>>()?;
     Ok(Options {
         models: sweep.models.iter().map(spec).collect(),
         resolutions: sweep

@@ -36,7 +36,9 @@ pub struct VerifyArgs {
 pub fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
     let runtime = args.runtime.runtime()?;
     let (reference, _) = safetensors::open(&args.reference)?;
-    let options = args.model.build_options(&runtime);
+    let options = args
+        .model
+        .build_options(runtime.device, args.runtime.precision);
     let model = resolve(&args.model.single()?, &options)?;
     let report = verify(
         model.backbone.as_ref(),

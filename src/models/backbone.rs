@@ -1,6 +1,7 @@
 //! The contract between a network and everything that uses it.
 
 use super::request::Request;
+use crate::runtime::Precision;
 use crate::weights::Trainable;
 use crate::{Error, Result};
 use indexmap::IndexMap;
@@ -82,6 +83,8 @@ pub struct BackboneInfo {
     pub adaptors: Vec<String>,
     /// Trainable parameters of the backbone, adaptors not counted.
     pub parameters: i64,
+    /// What it runs in.
+    pub precision: Precision,
     /// Settings that change the features and so belong in every record and cache key
     /// (window, pos-align-corners, spectral folding, position rule, ...).
     pub settings: Map<String, Value>,

@@ -268,7 +268,8 @@ impl InternVit {
         options: &BuildOptions,
         registry: Option<&Registry>,
     ) -> Result<Self> {
-        let store = ParamStore::new(checkpoint, options.device, options.kind).trained(registry);
+        let store =
+            ParamStore::new(checkpoint, options.device, options.run_kind()).trained(registry);
         let (width, patch) = (config.width, config.patch);
         let p = store.root().pp("embeddings");
         let layers = store.root().pp("encoder.layers");
@@ -277,14 +278,14 @@ impl InternVit {
         let (rule, keep) = (Resample::Plain, Keep::SameGrid);
         let constants = Constants::of(checkpoint, options, normalise::IMAGENET)?;
         let mut model = InternVit {
-            normalise: Normalise::new(constants.mean_std, options.device, options.kind),
+            normalise: Normalise::new(constants.mean_std, options.device, options.run_kind()),
             patch_embed: PatchEmbed::new(&p.pp("patch_embedding"), patch, width, true)?,
             class_embedding: p.get("class_embedding", &[1, 1, width])?,
             position_embedding: Positions::new(&p, table, 1, rule, keep)?,
             layers: (0..config.depth)
                 .map(|i| Block::new(&layers.pp(i), config))
                 .collect::<Result<_>>()?,
-            info: info(config),
+            info: info(config, options),
             trainable: None,
         };
         // InternVL's own files hold the language model and the projector beside the prefix.
@@ -295,9 +296,11 @@ impl InternVit {
     }
 }
 
-fn info(config: &Config) -> BackboneInfo {
+fn info(config: &Config, options: &BuildOptions) -> BackboneInfo {
     let size = config.side * config.patch;
     let mut settings = Map::new();
+    settings.insert("heads".into(), config.heads.into());
+    settings.insert("eps".into(), config.eps.into());
     settings.insert("positions".into(), Resample::Plain.name().into());
     settings.insert("blocks".into(), Value::from(config.depth));
     BackboneInfo {
@@ -316,6 +319,7 @@ fn info(config: &Config) -> BackboneInfo {
         prefix_tokens: 1,
         adaptors: Vec::new(),
         parameters: 0,
+        precision: options.run_precision(),
         settings,
     }
 }

@@ -65,7 +65,7 @@ impl Constants {
     /// A standard deviation that is not positive, a value that is no number.
     pub fn of_user_or(options: &BuildOptions, found: Constants) -> Result<Self> {
         let (mean, std) = found.mean_std;
-        let given = (options.torchscript.mean, options.torchscript.std);
+        let given = (options.mean, options.std);
         let constants = match given {
             (None, None) => found,
             _ => Constants {

@@ -2,8 +2,9 @@
 //! architecture that takes off what trainers wrap around a network, chooses among several sets,
 //! and finds the dictionary that describes the one chosen.
 
-use super::architecture::{ARCHITECTURES, Architecture, BuildOptions, Purpose, check_trainable};
+use super::architecture::{ARCHITECTURES, Architecture, check_trainable};
 use super::backbone::Backbone;
+use super::options::{BuildOptions, Purpose};
 use super::torchscript::TorchScript;
 use crate::weights::sets::{self, Set};
 use crate::weights::{Checkpoint, Source, diagnose};
@@ -21,6 +22,7 @@ pub struct Found {
 impl Found {
     /// Builds the network; errors name the file's own tensors.
     pub fn build(&self, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
+        options.check_flags(self.architecture)?;
         let checkpoint = match options.purpose {
             Purpose::Inference => &self.checkpoint,
             Purpose::Training => {

@@ -1,7 +1,7 @@
 //! From `--model` and `--weights` to a loaded backbone.
 
-use super::architecture::BuildOptions;
 use super::backbone::Backbone;
+use super::options::BuildOptions;
 use super::recognise;
 use super::zoo::{self, ZooEntry};
 use crate::hub::{HubCache, RepoKind};
@@ -47,7 +47,7 @@ pub fn resolve(spec: &ModelSpec, options: &BuildOptions) -> Result<Resolved> {
         (None, None, None) => Checkpoint::open(path)?,
         (None, None, Some(entry)) => Checkpoint::open(&locate(entry)?)?,
     };
-    cpu::warn_where_slow(options.device, options.kind);
+    cpu::warn_where_slow(options.device, options.run_kind());
     let mut options = options.clone();
     if let Some(entry) = entry {
         options.zoo_hints = (entry.hints)();

@@ -6,6 +6,7 @@ use super::layers::{Activation, Attention, LayerNorm, Linear, Mlp};
 use super::request::{BlockPlan, Request};
 use crate::Result;
 use crate::weights::Params;
+use serde_json::{Map, Value};
 use tch::Tensor;
 
 /// Convolution with kernel = stride = patch; pixels that fill no patch are dropped.
@@ -90,6 +91,14 @@ pub struct BlockConfig {
     pub qkv_bias: bool,
     /// Whether each branch is scaled per channel (`ls1`, `ls2`).
     pub layer_scale: bool,
+}
+
+impl BlockConfig {
+    /// Writes down what no tensor shows and every value depends on.
+    pub fn note(&self, settings: &mut Map<String, Value>) {
+        settings.insert("heads".into(), self.heads.into());
+        settings.insert("eps".into(), self.eps.into());
+    }
 }
 
 /// x += ls1 * attn(norm1(x)); x += ls2 * mlp(norm2(x))

@@ -18,6 +18,15 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// The precision of a floating kind.
+    pub fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::BFloat16 => Precision::Bf16,
+            Kind::Half => Precision::Fp16,
+            _ => Precision::Fp32,
+        }
+    }
+
     pub fn kind(self) -> Kind {
         match self {
             Precision::Fp32 => Kind::Float,
@@ -134,6 +143,11 @@ pub struct Runtime {
 }
 
 impl Runtime {
+    /// The same in the precision that a network runs in, which its file may decide.
+    pub fn running_in(self, precision: Precision) -> Self {
+        Runtime { precision, ..self }
+    }
+
     pub fn cpu() -> Self {
         Runtime {
             device: Device::Cpu,

@@ -1,7 +1,7 @@
 use super::{Golden, bf16_agrees, cases, dimmed, edited, model, open, run};
 use radio_eval::models::architecture::build;
 use radio_eval::models::normalise::CLIP;
-use radio_eval::models::{BuildOptions, zoo};
+use radio_eval::models::{BuildOptions, clip, zoo};
 use radio_eval::weights::Checkpoint;
 use std::path::Path;
 use tch::Tensor;
@@ -25,7 +25,9 @@ fn embedding(name: &str) -> bool {
 
 fn before_norm() -> BuildOptions {
     BuildOptions {
-        tokens_before_norm: true,
+        clip: clip::Options {
+            tokens_before_norm: true,
+        },
         ..BuildOptions::default()
     }
 }

@@ -127,7 +127,7 @@ pub fn edited(
 #[track_caller]
 pub fn bf16_agrees(checkpoint: &Checkpoint, pixels: &Tensor) {
     let options = BuildOptions {
-        kind: Kind::BFloat16,
+        kind: Some(Kind::BFloat16),
         ..BuildOptions::default()
     };
     let full = run(

@@ -226,8 +226,12 @@ fn run_model(
     finished: &mut dyn FnMut(Finished) -> Result<()>,
 ) -> Result<()> {
     let started = Instant::now();
-    let model = resolve(spec, &args.model.build_options(runtime))?;
+    let options = args
+        .model
+        .build_options(runtime.device, args.runtime.precision);
+    let model = resolve(spec, &options)?;
     let info = model.backbone.info();
+    let runtime = &runtime.running_in(info.precision);
     let part = ModelPart::of(&model)?;
     let load_s = started.elapsed().as_secs_f64();
 

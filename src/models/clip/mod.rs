@@ -18,7 +18,7 @@ use super::normalise::{self, Constants, Normalise};
 use super::positions::Positions;
 use super::vit::{self, Block, PatchEmbed, TokenSplit};
 use super::{
-    AdaptorFeatures, Architecture, Backbone, BackboneInfo, BuildOptions, Features, Request,
+    AdaptorFeatures, Architecture, Backbone, BackboneInfo, BuildOptions, Features, Flag, Request,
 };
 use crate::Result;
 use crate::weights::{Checkpoint, Layout, ParamStore, Registry, Trainable};
@@ -85,6 +85,10 @@ impl Architecture for ClipArchitecture {
         ]
     }
 
+    fn flags(&self) -> &'static [Flag] {
+        &[Flag::TokensBeforeNorm]
+    }
+
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
         let (layout, origin) = layouts::find(checkpoint).unwrap_or_else(|| {
             let origin = match is_open_clip(&checkpoint.config) {
@@ -101,6 +105,13 @@ impl Architecture for ClipArchitecture {
         model.trainable = registry.map(|r| r.finish(checkpoint));
         Ok(Box::new(model))
     }
+}
+
+/// What may be chosen for CLIP alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Options {
+    /// Patch tokens from before `ln_post` instead of after it (spec teachers.md §0.3).
+    pub tokens_before_norm: bool,
 }
 
 struct Clip {
@@ -125,13 +136,14 @@ impl Clip {
         options: &BuildOptions,
         registry: Option<&Registry>,
     ) -> Result<Self> {
-        let store = ParamStore::new(checkpoint, options.device, options.kind).trained(registry);
+        let store =
+            ParamStore::new(checkpoint, options.device, options.run_kind()).trained(registry);
         let p = store.root();
         let (width, eps) = (config.block.width, config.block.eps);
         let table = p.get_f32("pos_embed", &[1, 1 + config.side * config.side, width])?;
         let constants = Constants::of(checkpoint, options, normalise::CLIP)?;
         let mut model = Clip {
-            normalise: Normalise::new(constants.mean_std, options.device, options.kind),
+            normalise: Normalise::new(constants.mean_std, options.device, options.run_kind()),
             patch_embed: PatchEmbed::new(&p.pp("patch_embed.proj"), config.patch, width, false)?,
             cls_token: p.get("cls_token", &[1, 1, width])?,
             pos_embed: Positions::new(&p, table, 1, config.rule, config.keep)?,
@@ -143,7 +155,7 @@ impl Clip {
                 Some(e) => Some(Linear::new(p.pp("head"), width, e, p.has("head.bias"))?),
                 None => None,
             },
-            tokens_before_norm: options.tokens_before_norm,
+            tokens_before_norm: options.clip.tokens_before_norm,
             info: info(config, options),
             trainable: None,
         };
@@ -160,7 +172,7 @@ impl Clip {
 /// The projection counts as a parameter of the tower, as upstream counts it.
 fn info(config: &Config, options: &BuildOptions) -> BackboneInfo {
     let (width, patch) = (config.block.width, config.patch);
-    let tokens = match options.tokens_before_norm {
+    let tokens = match options.clip.tokens_before_norm {
         true => "before the final norm",
         false => "after the final norm",
     };
@@ -168,6 +180,7 @@ fn info(config: &Config, options: &BuildOptions) -> BackboneInfo {
     let mut settings = Map::new();
     settings.insert("activation".into(), config.activation.name().into());
     settings.insert("activation_from".into(), config.activation_from.into());
+    config.block.note(&mut settings);
     settings.insert("positions".into(), config.rule.name().into());
     settings.insert("patch_tokens".into(), tokens.into());
     BackboneInfo {
@@ -182,6 +195,7 @@ fn info(config: &Config, options: &BuildOptions) -> BackboneInfo {
         prefix_tokens: 1,
         adaptors: config.embed_dim.iter().map(|_| CLIP.into()).collect(),
         parameters: 0,
+        precision: options.run_precision(),
         settings,
     }
 }

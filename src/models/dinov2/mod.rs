@@ -87,7 +87,8 @@ impl DinoV2 {
         options: &BuildOptions,
         registry: Option<&Registry>,
     ) -> Result<Self> {
-        let store = ParamStore::new(checkpoint, options.device, options.kind).trained(registry);
+        let store =
+            ParamStore::new(checkpoint, options.device, options.run_kind()).trained(registry);
         let p = store.root();
         let width = config.block.width;
         if config.mask_token {
@@ -96,7 +97,7 @@ impl DinoV2 {
         }
         let constants = Constants::of(checkpoint, options, normalise::IMAGENET)?;
         let mut model = DinoV2 {
-            normalise: Normalise::new(constants.mean_std, options.device, options.kind),
+            normalise: Normalise::new(constants.mean_std, options.device, options.run_kind()),
             patch_embed: PatchEmbed::new(&p.pp("patch_embed.proj"), config.patch, width, true)?,
             cls_token: p.get("cls_token", &[1, 1, width])?,
             register_tokens: (config.registers > 0)
@@ -105,7 +106,7 @@ impl DinoV2 {
             pos_embed: positions(&p, config)?,
             blocks: vit::blocks(&p.pp("blocks"), config.depth, &config.block)?,
             norm: LayerNorm::new(p.pp("norm"), width, config.block.eps)?,
-            info: info(config),
+            info: info(config, options),
             trainable: None,
         };
         // Beside the prefix lies transformers' classifier; timm's stands behind the network.
@@ -135,7 +136,7 @@ fn positions(p: &Params, config: &Config) -> Result<Positions> {
     Positions::of_rows(p, rows + 1, 1, config.rule, Keep::SameGrid, with_class_row)
 }
 
-fn info(config: &Config) -> BackboneInfo {
+fn info(config: &Config, options: &BuildOptions) -> BackboneInfo {
     let width = config.block.width;
     let registers = if config.registers > 0 {
         " with registers"
@@ -147,6 +148,7 @@ fn info(config: &Config) -> BackboneInfo {
     // smaller model of one's own is meant for the size it was trained at.
     let preferred = native.clamp(config.patch, 224.max(config.patch));
     let mut settings = Map::new();
+    config.block.note(&mut settings);
     settings.insert("positions".into(), config.rule.name().into());
     BackboneInfo {
         architecture: format!(
@@ -164,6 +166,7 @@ fn info(config: &Config) -> BackboneInfo {
         prefix_tokens: 1 + config.registers,
         adaptors: Vec::new(),
         parameters: 0,
+        precision: options.run_precision(),
         settings,
     }
 }

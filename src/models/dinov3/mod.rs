@@ -88,7 +88,8 @@ impl DinoV3 {
         options: &BuildOptions,
         registry: Option<&Registry>,
     ) -> Result<Self> {
-        let store = ParamStore::new(checkpoint, options.device, options.kind).trained(registry);
+        let store =
+            ParamStore::new(checkpoint, options.device, options.run_kind()).trained(registry);
         let p = store.root();
         let BlockConfig { width, eps, .. } = config.block;
         if config.mask_token {
@@ -107,13 +108,13 @@ impl DinoV3 {
         let rope = rope(&p, config)?;
         let constants = Constants::of(checkpoint, options, normalise::IMAGENET)?;
         let mut model = DinoV3 {
-            normalise: Normalise::new(constants.mean_std, options.device, options.kind),
+            normalise: Normalise::new(constants.mean_std, options.device, options.run_kind()),
             patch_embed: PatchEmbed::new(&p.pp("patch_embed.proj"), config.patch, width, true)?,
             prefix,
             rope,
             blocks: vit::blocks(&p.pp("blocks"), config.depth, &config.block)?,
             norm: LayerNorm::new(p.pp("norm"), width, eps)?,
-            info: info(config),
+            info: info(config, options),
             trainable: None,
         };
         // `local_cls_norm` serves training only; timm's classifier stands behind the network.
@@ -143,10 +144,11 @@ fn rope(p: &Params, config: &Config) -> Result<Rope> {
     ))
 }
 
-fn info(config: &Config) -> BackboneInfo {
+fn info(config: &Config, options: &BuildOptions) -> BackboneInfo {
     let width = config.block.width;
     let fitting = (config.image_size / config.patch * config.patch).max(config.patch);
     let mut settings = Map::new();
+    config.block.note(&mut settings);
     settings.insert("positions".into(), Value::from("rotary"));
     BackboneInfo {
         architecture: format!("DINOv3 ViT-{}/{}", vit::size_name(width), config.patch),
@@ -160,6 +162,7 @@ fn info(config: &Config) -> BackboneInfo {
         prefix_tokens: 1 + config.registers,
         adaptors: Vec::new(),
         parameters: 0,
+        precision: options.run_precision(),
         settings,
     }
 }

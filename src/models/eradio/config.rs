@@ -1,6 +1,6 @@
 //! The variants of E-RADIO and where a checkpoint says which one it is (spec radio.md §3.1).
 
-use crate::models::radio::keys;
+use crate::models::student::keys;
 use crate::weights::Checkpoint;
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};

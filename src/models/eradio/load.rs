@@ -1,16 +1,16 @@
 //! From a checkpoint, in any of the layouts RADIO comes in, to a loaded E-RADIO.
 
 use super::config::{self, Config};
-use super::{Model, Network};
-use crate::models::architecture::{Architecture, BuildOptions, Purpose, Window};
+use super::{Model, Network, Window};
+use crate::models::architecture::Architecture;
 use crate::models::backbone::{Backbone, BackboneInfo};
 use crate::models::normalise::{Constants, Normalise};
-use crate::models::radio::adaptor::Adaptor;
-use crate::models::radio::args::Args;
-use crate::models::radio::config::adaptors;
-use crate::models::radio::keys::Keys;
-use crate::models::radio::load as radio;
-use crate::models::radio::normalizer::FeatureNormalizer;
+use crate::models::options::{BuildOptions, Flag, Purpose};
+use crate::models::student::adaptor::{Adaptor, adaptors, attention_eps};
+use crate::models::student::args::Args;
+use crate::models::student::conditioner::conditioner as student_conditioner;
+use crate::models::student::keys::Keys;
+use crate::models::student::normalizer::FeatureNormalizer;
 use crate::weights::{Checkpoint, ParamStore, Params, Registry, spectral};
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};
@@ -18,9 +18,6 @@ use tch::Kind;
 
 /// Side of the released model's preferred resolution (upstream's RESOURCE_MAP).
 const PREFERRED: i64 = 512;
-
-/// LayerNorm eps of attention heads where the user does not say (spec radio.md §4.2).
-const ATTENTION_HEAD_EPS: f64 = 1e-6;
 
 /// Recognises and builds E-RADIO.
 pub struct ERadio;
@@ -46,6 +43,10 @@ impl Architecture for ERadio {
             "base_model.patch_embed.conv_down.0.conv.weight",
             "patch_embed.conv_down.0.conv.weight",
         ]
+    }
+
+    fn flags(&self) -> &'static [Flag] {
+        &[Flag::Window, Flag::AttentionHeadEps]
     }
 
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
@@ -81,14 +82,15 @@ impl Architecture for ERadio {
 }
 
 impl Model {
-    /// `checkpoint` has the names of [`crate::models::radio::keys`].
+    /// `checkpoint` has the names of [`crate::models::student::keys`].
     fn new(
         checkpoint: &Checkpoint,
         options: &BuildOptions,
         registry: Option<&Registry>,
         config: Config,
     ) -> Result<Self> {
-        let store = ParamStore::new(checkpoint, options.device, options.kind).trained(registry);
+        let store =
+            ParamStore::new(checkpoint, options.device, options.run_kind()).trained(registry);
         let root = store.root();
         let network = Network::new(&root.pp("model"), &config)?;
         let parameters = store.parameters();
@@ -103,8 +105,9 @@ impl Model {
         // Heads stay in fp32 whatever the backbone's precision (upstream casts the backbone only).
         let head_store = ParamStore::new(checkpoint, options.device, Kind::Float).trained(registry);
         let heads = head_store.root().pp("adaptors");
-        let eps = options.attention_head_eps.unwrap_or(ATTENTION_HEAD_EPS);
-        let adaptors = adaptors(checkpoint, Args::of(&checkpoint.config))?
+        let configs = adaptors(checkpoint, Args::of(&checkpoint.config))?;
+        let eps = attention_eps(options, &configs)?;
+        let adaptors = configs
             .iter()
             .map(|a| Adaptor::new(&heads.pp(&a.name), a, eps))
             .collect::<Result<Vec<_>>>()?;
@@ -113,7 +116,12 @@ impl Model {
         // A leading underscore: the trainer's other modules, which upstream's loader ignores too.
         store.finish(|name| is_head(name) || name.starts_with('_') || is_dead(name))?;
 
-        let mut info = info(&config, options.window, parameters);
+        let window = options.eradio.window.unwrap_or_default();
+        let mut info = info(&config, window, options, parameters);
+        if let Some(eps) = eps {
+            info.settings
+                .insert("attention_head_eps".into(), json!(eps));
+        }
         info.adaptors = adaptors.iter().map(|a| a.name.clone()).collect();
         match &constants {
             Some(constants) => constants.note(&mut info.settings),
@@ -122,8 +130,8 @@ impl Model {
                 settings.insert("input_conditioner".into(), json!("none"));
             }
         }
-        let input_conditioner =
-            constants.map(|found| Normalise::new(found.mean_std, options.device, options.kind));
+        let input_conditioner = constants
+            .map(|found| Normalise::new(found.mean_std, options.device, options.run_kind()));
         if feature_normalizer.is_some() {
             info.settings
                 .insert("feature_normalizer".into(), json!(true));
@@ -134,8 +142,8 @@ impl Model {
             network,
             feature_normalizer,
             adaptors,
-            window: options.window,
-            kind: options.kind,
+            window,
+            kind: options.run_kind(),
             trainable: None,
         })
     }
@@ -149,7 +157,7 @@ fn conditioner(
 ) -> Result<Option<Constants>> {
     let stored = root.pp("input_conditioner").has("norm_mean");
     if checkpoint.tensors().is_none() || stored {
-        return radio::conditioner(root, checkpoint, options).map(Some);
+        return student_conditioner(root, checkpoint, options).map(Some);
     }
     let given = &options.torchscript;
     if given.mean.is_some() || given.std.is_some() {
@@ -181,7 +189,7 @@ fn is_dead(name: &str) -> bool {
         )
 }
 
-fn info(config: &Config, window: Window, parameters: i64) -> BackboneInfo {
+fn info(config: &Config, window: Window, options: &BuildOptions, parameters: i64) -> BackboneInfo {
     let (name, tokens) = match window {
         Window::Trained => ("trained".to_string(), json!(config.trained_window())),
         Window::Optimal => ("optimal".to_string(), json!("by resolution")),
@@ -202,6 +210,7 @@ fn info(config: &Config, window: Window, parameters: i64) -> BackboneInfo {
         prefix_tokens: 0,
         adaptors: Vec::new(),
         parameters,
+        precision: options.run_precision(),
         settings,
     }
 }

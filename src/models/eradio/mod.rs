@@ -27,15 +27,32 @@ pub use config::{Config, REGISTERED};
 pub use load::ERadio;
 pub use network::Network;
 
-use super::architecture::Window;
 use super::backbone::{Backbone, BackboneInfo, Features, Intermediate};
 use super::normalise::Normalise;
-use super::radio::adaptor::Adaptor;
-use super::radio::normalizer::FeatureNormalizer;
 use super::request::{Aggregation, BlockPlan, Request};
+use super::student::adaptor::Adaptor;
+use super::student::normalizer::FeatureNormalizer;
 use crate::weights::Trainable;
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
+
+/// The attention window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Window {
+    /// The window the weights were trained with.
+    #[default]
+    Trained,
+    /// The largest divisor of min(H,W)/32 that is at most 16 (`set_optimal_window_size`).
+    Optimal,
+    Size(i64),
+}
+
+/// What may be chosen for E-RADIO alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Options {
+    /// `None`: as trained.
+    pub window: Option<Window>,
+}
 
 /// Is shown the name and the value of every stage's output.
 pub type Tap<'a> = &'a mut dyn FnMut(std::fmt::Arguments, &Tensor);

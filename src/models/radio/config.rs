@@ -1,10 +1,11 @@
 //! Everything that shapes a RADIO ViT: from the tensors of a file, or from args alone.
 
-use super::args::{Args, Teacher};
-use super::heads::{HeadShape, UPSAMPLE_NONE};
 use super::patch::PatchShape;
 use super::sizes::{FfnKind, NormKind, Sizes};
-use crate::weights::{Checkpoint, Source};
+use crate::models::student::adaptor::{AdaptorConfig, adaptors};
+use crate::models::student::args::Args;
+use crate::models::student::heads::HeadShape;
+use crate::weights::Checkpoint;
 use crate::{Error, Result};
 use serde_json::Value;
 use tch::Kind;
@@ -16,17 +17,6 @@ pub enum Summary {
     Tokens(Vec<i64>),
     /// The only cls token, which every adaptor reads too (DINOv2 students).
     First,
-}
-
-/// A head pair that imitates one teacher.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AdaptorConfig {
-    pub name: String,
-    /// The cls token it reads.
-    pub token: i64,
-    pub summary: HeadShape,
-    /// `None` where the file has no feature head.
-    pub feature: Option<HeadShape>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -110,8 +100,8 @@ impl Config {
                 shaped.adaptors.push(AdaptorConfig {
                     name: name.clone(),
                     token: adaptor["head_idx"].as_i64().unwrap_or(0),
-                    summary: HeadShape::of_config(&adaptor["summary"], &shaped)?,
-                    feature: Some(HeadShape::of_config(&adaptor["feature"], &shaped)?),
+                    summary: HeadShape::of_config(&adaptor["summary"], shaped.width)?,
+                    feature: Some(HeadShape::of_config(&adaptor["feature"], shaped.width)?),
                 });
             }
         }
@@ -277,50 +267,6 @@ impl Config {
             Summary::First => self.width,
         }
     }
-}
-
-/// The adaptors in the file, in the order of the teachers.
-pub fn adaptors(checkpoint: &Checkpoint, args: Args) -> Result<Vec<AdaptorConfig>> {
-    let Source::File(tensors) = &checkpoint.source else {
-        return Ok(Vec::new());
-    };
-    let mut names: Vec<&str> = Vec::new();
-    for key in tensors.keys() {
-        let name = key
-            .strip_prefix("adaptors.")
-            .and_then(|k| k.split('.').next());
-        if let Some(name) = name.filter(|name| !names.contains(name)) {
-            names.push(name);
-        }
-    }
-    let teachers = args.teachers();
-    let place = |name: &str| teachers.iter().position(|t| t.name == name);
-    names.sort_by_key(|name| place(name).unwrap_or(usize::MAX));
-    names
-        .into_iter()
-        .map(|name| {
-            let teacher: Option<&Teacher> = place(name).map(|i| &teachers[i]);
-            let stored = &checkpoint.config["adaptor_configs"][name];
-            let token = stored["head_idx"].as_i64();
-            let upsample = stored["feature"]["upsample_factor"].as_i64();
-            let head = |module: &str, upsample: i64| {
-                HeadShape::of_file(checkpoint, &format!("adaptors.{name}.{module}"), upsample)
-            };
-            Ok(AdaptorConfig {
-                name: name.to_string(),
-                token: token.or(teacher.map(|t| t.token_slot)).unwrap_or(0),
-                summary: head("head_mlp", UPSAMPLE_NONE)?,
-                feature: tensors
-                    .keys()
-                    .any(|k| k.starts_with(&format!("adaptors.{name}.feat_mlp.")))
-                    .then(|| {
-                        let factor = upsample.or(teacher.map(|t| t.upsample));
-                        head("feat_mlp", factor.unwrap_or(UPSAMPLE_NONE).max(1))
-                    })
-                    .transpose()?,
-            })
-        })
-        .collect()
 }
 
 fn exact_root(n: i64) -> Option<i64> {

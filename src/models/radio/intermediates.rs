@@ -2,9 +2,9 @@
 //! (spec/radio.md §2.9).
 
 use super::RadioVit;
-use super::normalizer::InterNormalizer;
 use super::vitdet::VitDet;
 use crate::models::request::{AlphaScheme, BlockPlan, Request};
+use crate::models::student::normalizer::InterNormalizer;
 use crate::models::vit::{BlockGroup, mean_of, through_blocks};
 use crate::models::{Features, Intermediate};
 use crate::{Error, Result};

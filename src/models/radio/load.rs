@@ -1,27 +1,27 @@
 //! Building a RADIO ViT from a checkpoint or from random weights.
 
-use super::adaptor::Adaptor;
-use super::args::Args;
+use super::RadioVit;
 use super::block::Block;
 use super::config::{Config, Summary};
-use super::normalizer::{FeatureNormalizer, InterNormalizer};
 use super::patch::PatchGenerator;
 use super::sizes::Sizes;
 use super::vitdet::VitDet;
-use super::{RadioVit, heads::HeadKind, keys, precision};
-use crate::models::architecture::{Architecture, BuildOptions, Purpose};
+use crate::models::architecture::Architecture;
 use crate::models::backbone::{Backbone, BackboneInfo};
 use crate::models::facts::seen;
 use crate::models::layers::LayerNorm;
-use crate::models::normalise::{self, Constants, MeanStd, Normalise};
-use crate::weights::{Checkpoint, ParamStore, Params, Registry, Source, spectral};
+use crate::models::normalise::Normalise;
+use crate::models::options::{BuildOptions, Flag, Purpose};
+use crate::models::student::adaptor::{Adaptor, attention_eps};
+use crate::models::student::args::Args;
+use crate::models::student::conditioner::conditioner;
+use crate::models::student::keys;
+use crate::models::student::normalizer::{FeatureNormalizer, InterNormalizer};
+use crate::runtime::Precision;
+use crate::weights::{Checkpoint, ParamStore, Registry, Source, spectral};
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};
-use tch::{Device, Kind, Tensor};
-
-/// LayerNorm eps of the attention head's blocks where the user does not say: timm's own
-/// LayerNorm, since 1.0.31 at the latest; it was 1e-5 up to 1.0.15 at least (spec §4.2).
-pub(in crate::models) const ATTENTION_HEAD_EPS: f64 = 1e-6;
+use tch::{Kind, Tensor};
 
 /// Longer side of the default resolution where neither the file nor the zoo names one.
 pub(in crate::models) const DEFAULT_SIDE: i64 = 512;
@@ -55,6 +55,14 @@ impl Architecture for RadioArchitecture {
             "radio_model.model.patch_generator.embedder.weight",
             "model.patch_generator.embedder.weight",
             "embeddings.cls_register_token",
+        ]
+    }
+
+    fn flags(&self) -> &'static [Flag] {
+        &[
+            Flag::PosAlignCorners,
+            Flag::VitdetWindow,
+            Flag::AttentionHeadEps,
         ]
     }
 
@@ -126,19 +134,18 @@ impl RadioVit {
     ) -> Result<Self> {
         let hints = &options.zoo_hints;
         let kind = match options.purpose {
-            Purpose::Inference => precision(options.kind, config.dtype),
+            // A checkpoint that is meant to run in half precision (radio_v2.1) does so unless the
+            // user chose another.
+            Purpose::Inference => options.kind.unwrap_or(config.dtype),
             Purpose::Training => Kind::Float,
         };
-        let align_corners = options
-            .pos_align_corners
-            .or(hints["pos_align_corners"].as_bool())
-            // Upstream's rule since 2025-06-28, which repositories exported later bundle.
-            .unwrap_or(false);
+        let (align_corners, align_corners_from) = align_corners(options);
         let vitdet = options
+            .radio
             .vitdet_window
             .map(|window| VitDet::new(window, config.depth, hints))
             .transpose()?;
-        let attention_eps = options.attention_head_eps.unwrap_or(ATTENTION_HEAD_EPS);
+        let attention_eps = attention_eps(options, &config.adaptors)?;
 
         let store = ParamStore::new(checkpoint, options.device, kind).trained(registry);
         let root = store.root();
@@ -167,7 +174,7 @@ impl RadioVit {
             .map(|(count, per_block)| {
                 InterNormalizer::new(
                     &root.pp("inter_feature_normalizer"),
-                    &config,
+                    config.width,
                     count,
                     per_block,
                 )
@@ -198,10 +205,13 @@ impl RadioVit {
         let mut settings = Map::new();
         constants.note(&mut settings);
         settings.insert("pos_align_corners".into(), json!(align_corners));
+        settings.insert("pos_align_corners_from".into(), json!(align_corners_from));
+        settings.insert("heads".into(), json!(config.heads));
+        settings.insert("eps".into(), json!(config.eps));
         if let Some(vitdet) = &vitdet {
             settings.insert("vitdet".into(), vitdet.describe());
         }
-        if kind != options.kind {
+        if options.kind.is_none() && kind != Kind::Float {
             settings.insert("dtype".into(), json!(dtype_name(kind)));
         }
         if folded {
@@ -210,13 +220,8 @@ impl RadioVit {
         if config.feature_normalizer {
             settings.insert("feature_normalizer".into(), json!(true));
         }
-        let has_attention = config
-            .adaptors
-            .iter()
-            .filter_map(|a| a.feature)
-            .any(|shape| matches!(shape.kind, HeadKind::Attention { .. }));
-        if has_attention {
-            settings.insert("attention_head_eps".into(), json!(attention_eps));
+        if let Some(eps) = attention_eps {
+            settings.insert("attention_head_eps".into(), json!(eps));
         }
         let step = config.patch * vitdet.map_or(1, |v| v.window);
         let mut info = BackboneInfo {
@@ -235,6 +240,7 @@ impl RadioVit {
             prefix_tokens: config.prefix_tokens,
             adaptors: adaptors.iter().map(|a| a.name.clone()).collect(),
             parameters,
+            precision: Precision::of(kind),
             settings,
         };
         info.preferred = preferred(
@@ -264,39 +270,6 @@ impl RadioVit {
     }
 }
 
-/// The pixel normalisation of the file; OpenAI CLIP's for random weights (upstream's default).
-pub(in crate::models) fn conditioner(
-    root: &Params,
-    checkpoint: &Checkpoint,
-    options: &BuildOptions,
-) -> Result<Constants> {
-    let (mean_std, source): (MeanStd, _) = match checkpoint.source {
-        Source::Random(_) => {
-            let (mean, std) = normalise::CLIP;
-            let p = root.pp("input_conditioner");
-            for (name, values) in [("norm_mean", mean), ("norm_std", std)] {
-                let values = Tensor::from_slice(&values).to_kind(Kind::Float);
-                p.constant(name, values.view([3, 1, 1]));
-            }
-            (normalise::CLIP, "upstream's default")
-        }
-        Source::File(_) | Source::TorchScript => {
-            let three = |name: &str| -> Result<[f64; 3]> {
-                let values = root.pp("input_conditioner").buffer(name, &[3, 1, 1])?;
-                let values = values
-                    .to_device(Device::Cpu)
-                    .to_kind(Kind::Double)
-                    .view([3]);
-                Ok(std::array::from_fn(|i| values.double_value(&[i as i64])))
-            };
-            let stored = (three("norm_mean")?, three("norm_std")?);
-            (stored, "input_conditioner in the file")
-        }
-    };
-    let source = source.into();
-    Constants::of_user_or(options, Constants { mean_std, source })
-}
-
 /// The file's own preference, else the zoo's, else a square of `side` pixels.
 pub(in crate::models) fn preferred(
     side: i64,
@@ -316,5 +289,16 @@ pub(in crate::models) fn dtype_name(kind: Kind) -> &'static str {
         Kind::BFloat16 => "bf16",
         Kind::Half => "fp16",
         _ => "fp32",
+    }
+}
+
+/// How the position map is interpolated, and who says so.
+pub(in crate::models) fn align_corners(options: &BuildOptions) -> (bool, &'static str) {
+    let hint = options.zoo_hints["pos_align_corners"].as_bool();
+    match (options.radio.pos_align_corners, hint) {
+        (Some(chosen), _) => (chosen, "flag"),
+        (None, Some(published)) => (published, "zoo"),
+        // Repositories exported since then bundle it.
+        (None, None) => (false, "upstream's rule since 2025-06-28"),
     }
 }

@@ -6,41 +6,44 @@
 //! ```
 //!
 //! Sizes come from the tensors and the training args inside the checkpoint ([`config`]); the
-//! layouts the weights come in are brought to one in [`keys`]. spec/radio.md gives the facts.
+//! layouts the weights come in are brought to one in [`student::keys`](super::student::keys). spec/radio.md gives the facts.
 
-pub mod adaptor;
-pub mod args;
 pub mod block;
 pub mod config;
 pub mod cpe;
 pub mod cpe_train;
-pub mod heads;
 pub mod intermediates;
-pub mod keys;
 pub(in crate::models) mod load;
-pub mod normalizer;
 pub mod patch;
 pub mod sizes;
 pub mod vitdet;
 
-pub(in crate::models) use config::adaptors as adaptors_in;
 pub use cpe_train::Draws;
 pub use load::RadioArchitecture;
 
 use crate::models::layers::LayerNorm;
 use crate::models::normalise::Normalise;
+use crate::models::student::adaptor::Adaptor;
+use crate::models::student::normalizer::{FeatureNormalizer, InterNormalizer};
 use crate::models::vit::TokenSplit;
 use crate::models::{Backbone, BackboneInfo, Features, Request};
 use crate::weights::Trainable;
 use crate::{Error, Result};
-use adaptor::Adaptor;
 use block::Block;
 use config::{Config, Summary};
 use indexmap::IndexMap;
-use normalizer::{FeatureNormalizer, InterNormalizer};
 use patch::PatchGenerator;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 use vitdet::VitDet;
+
+/// What may be chosen for RADIO ViTs alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Options {
+    /// Instead of the zoo entry's rule for interpolating positions (RADIO1D has it too).
+    pub pos_align_corners: Option<bool>,
+    /// ViTDet window in patches; tightens the resolution step.
+    pub vitdet_window: Option<i64>,
+}
 
 /// A RADIO student.
 pub struct RadioVit {
@@ -155,10 +158,4 @@ impl Backbone for RadioVit {
             ..self.extract(&self.final_norm(tokens), grid, request)
         })
     }
-}
-
-/// The precision a run asks for and the one the args ask for, brought together: a checkpoint
-/// that is meant to run in half precision (radio_v2.1) does so unless the user chose another.
-pub(in crate::models) fn precision(run: Kind, args: Kind) -> Kind {
-    if run == Kind::Float { args } else { run }
 }

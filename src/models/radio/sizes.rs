@@ -3,7 +3,7 @@
 //! Tensors show every size but the number of attention heads; the rest is needed only where
 //! there is no file (random weights).
 
-use super::args::Args;
+use crate::models::student::args::Args;
 use crate::{Error, Result};
 
 /// How a block normalises its input.

@@ -4,14 +4,18 @@ use super::decoder::Decoder;
 use super::encoder::Encoder;
 use super::shape::Shape;
 use super::{Neck, Radio1d};
-use crate::models::architecture::{Architecture, BuildOptions};
+use crate::models::architecture::Architecture;
 use crate::models::facts::seen;
 use crate::models::normalise::Normalise;
-use crate::models::radio::adaptor::Adaptor;
-use crate::models::radio::args::Args;
+use crate::models::options::{BuildOptions, Flag};
+use crate::models::radio::load;
 use crate::models::radio::patch::{PatchGenerator, PatchShape};
-use crate::models::radio::{adaptors_in, keys, load, precision};
+use crate::models::student::adaptor::{Adaptor, adaptors, attention_eps};
+use crate::models::student::args::Args;
+use crate::models::student::conditioner::conditioner;
+use crate::models::student::keys;
 use crate::models::{Backbone, BackboneInfo};
+use crate::runtime::Precision;
 use crate::weights::{Checkpoint, ParamStore, Source, spectral};
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};
@@ -48,6 +52,15 @@ impl Architecture for Radio1dArchitecture {
 
     fn trains(&self) -> bool {
         false
+    }
+
+    fn flags(&self) -> &'static [Flag] {
+        &[
+            Flag::PosAlignCorners,
+            Flag::AttentionHeadEps,
+            Flag::Tokens,
+            Flag::Neck,
+        ]
     }
 
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
@@ -102,9 +115,9 @@ impl Radio1d {
                 "--tokens {n}: a code has 1 to {MOST_TOKENS} tokens"
             )));
         }
-        let kind = precision(options.kind, shape.dtype);
+        let kind = options.kind.unwrap_or(shape.dtype);
         // Upstream's rule for positions since 2025-06-28; no RADIO1D is older.
-        let align_corners = options.pos_align_corners.unwrap_or(false);
+        let align_corners = options.radio.pos_align_corners.unwrap_or(false);
         let store = ParamStore::new(checkpoint, options.device, kind);
         let root = store.root();
         let model = root.pp("model");
@@ -121,18 +134,16 @@ impl Radio1d {
         let encoder = Encoder::new(&model, &shape)?;
         let decoder = Decoder::new(&model.pp("decoder"), &shape)?;
         let parameters = store.parameters();
-        let constants = load::conditioner(&root, checkpoint, options)?;
+        let constants = conditioner(&root, checkpoint, options)?;
         let input_conditioner = Normalise::new(constants.mean_std, options.device, kind);
         root.skip("summary_idxs");
 
-        let heads = adaptors_in(checkpoint, Args::of(&checkpoint.config))?;
+        let heads = adaptors(checkpoint, Args::of(&checkpoint.config))?;
         if given.neck != Neck::Decoder && !heads.is_empty() {
             tracing::debug!("adaptors read the decoder; this neck has none");
         }
         let head_store = ParamStore::new(checkpoint, options.device, Kind::Float);
-        let eps = options
-            .attention_head_eps
-            .unwrap_or(load::ATTENTION_HEAD_EPS);
+        let eps = attention_eps(options, &heads)?;
         let adaptors = heads
             .iter()
             .map(|a| Adaptor::new(&head_store.root().pp("adaptors").pp(&a.name), a, eps))
@@ -150,7 +161,7 @@ impl Radio1d {
         );
         settings.insert("pos_align_corners".into(), json!(align_corners));
         settings.insert("progressive_reduction".into(), json!(shape.progressive));
-        if kind != options.kind {
+        if options.kind.is_none() && kind != Kind::Float {
             settings.insert("dtype".into(), json!(load::dtype_name(kind)));
         }
         if folded {
@@ -181,6 +192,7 @@ impl Radio1d {
                 Neck::Encoder | Neck::Tokens => Vec::new(),
             },
             parameters,
+            precision: Precision::of(kind),
             settings,
         };
         let side = load::DEFAULT_SIDE.min(shape.map_side * shape.patch);

@@ -16,9 +16,9 @@ pub use load::Radio1dArchitecture;
 pub use shape::Shape;
 
 use super::normalise::Normalise;
-use super::radio::adaptor::Adaptor;
 use super::radio::patch::PatchGenerator;
 use super::request::{Aggregation, BlockPlan, Request};
+use super::student::adaptor::Adaptor;
 use super::{Backbone, BackboneInfo, Features, Intermediate};
 use crate::{Error, Result};
 use decoder::Decoder;

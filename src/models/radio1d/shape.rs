@@ -1,7 +1,7 @@
 //! Everything that shapes a RADIO1D: from the tensors of a file, or from args alone.
 
 use crate::models::positions::isqrt;
-use crate::models::radio::args::Args;
+use crate::models::student::args::Args;
 use crate::weights::Checkpoint;
 use crate::{Error, Result};
 use serde_json::Value;

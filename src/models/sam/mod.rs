@@ -128,17 +128,17 @@ impl Sam {
         let checkpoint = layout.apply(file)?;
         let config = Config::read(&checkpoint)?;
         let registry = options.registry();
-        let store =
-            ParamStore::new(&checkpoint, options.device, options.kind).trained(registry.as_ref());
+        let store = ParamStore::new(&checkpoint, options.device, options.run_kind())
+            .trained(registry.as_ref());
         let encoder = Encoder::new(&store.root(), &config)
             .and_then(|encoder| store.finish(is_decoder).map(|()| encoder))
             .map_err(|e| layout.explain(e))?;
         let constants = Constants::of(&checkpoint, options, normalise::IMAGENET)?;
-        let mut info = info(&config, store.parameters());
+        let mut info = info(&config, options, store.parameters());
         constants.note(&mut info.settings);
         Ok(Sam {
             // segment-anything's 123.675, 116.28, 103.53 / 58.395, 57.12, 57.375 on 0..255.
-            normalise: Normalise::new(constants.mean_std, options.device, options.kind),
+            normalise: Normalise::new(constants.mean_std, options.device, options.run_kind()),
             encoder,
             info,
             trainable: registry.map(|r| r.finish(file)),
@@ -147,9 +147,10 @@ impl Sam {
 }
 
 /// The neck counts as part of the encoder, as upstream counts it.
-fn info(config: &Config, parameters: i64) -> BackboneInfo {
+fn info(config: &Config, options: &BuildOptions, parameters: i64) -> BackboneInfo {
     let size = config.side * config.patch;
     let mut settings = Map::new();
+    settings.insert("heads".into(), config.heads.into());
     settings.insert("tokens".into(), Value::from("before the neck"));
     BackboneInfo {
         architecture: format!("SAM ViT-{}/{}", vit::size_name(config.width), config.patch),
@@ -163,6 +164,7 @@ fn info(config: &Config, parameters: i64) -> BackboneInfo {
         prefix_tokens: 0,
         adaptors: Vec::new(),
         parameters,
+        precision: options.run_precision(),
         settings,
     }
 }

@@ -232,7 +232,8 @@ impl Siglip {
         options: &BuildOptions,
         registry: Option<&Registry>,
     ) -> Result<Self> {
-        let store = ParamStore::new(checkpoint, options.device, options.kind).trained(registry);
+        let store =
+            ParamStore::new(checkpoint, options.device, options.run_kind()).trained(registry);
         let p = store.root();
         let width = config.block.width;
         let table = p.get_f32("pos_embed", &[1, config.side * config.side, width])?;
@@ -240,13 +241,13 @@ impl Siglip {
         let pool = || AttentionPool::new(&p.pp("attn_pool"), &config.block, config.activation);
         let constants = Constants::of(checkpoint, options, normalise::HALF)?;
         let mut model = Siglip {
-            normalise: Normalise::new(constants.mean_std, options.device, options.kind),
+            normalise: Normalise::new(constants.mean_std, options.device, options.run_kind()),
             patch_embed: PatchEmbed::new(&p.pp("patch_embed.proj"), config.patch, width, true)?,
             pos_embed: Positions::new(&p, table, 0, config.rule, Keep::SameGrid)?,
             blocks: vit::blocks(&p.pp("blocks"), config.depth, &config.block)?,
             norm: LayerNorm::new(p.pp("norm"), width, config.block.eps)?,
             attn_pool: pools.then(pool).transpose()?,
-            info: info(config, pools),
+            info: info(config, options, pools),
             trainable: None,
         };
         // timm's classifier stands behind the network.
@@ -259,7 +260,7 @@ impl Siglip {
     }
 }
 
-fn info(config: &Config, pools: bool) -> BackboneInfo {
+fn info(config: &Config, options: &BuildOptions, pools: bool) -> BackboneInfo {
     let (width, patch) = (config.block.width, config.patch);
     // AM-RADIO's evaluator runs SO400M/14-384 at 378: the last 6 pixels fill no patch.
     let fitting = (config.image_size / patch * patch).max(patch);
@@ -269,6 +270,7 @@ fn info(config: &Config, pools: bool) -> BackboneInfo {
     };
     let mut settings = Map::new();
     settings.insert("activation".into(), config.activation.name().into());
+    config.block.note(&mut settings);
     settings.insert("positions".into(), config.rule.name().into());
     if !pools {
         let summary = "mean of the patch tokens: the file has no attention pool";
@@ -289,6 +291,7 @@ fn info(config: &Config, pools: bool) -> BackboneInfo {
             false => Vec::new(),
         },
         parameters: 0,
+        precision: options.run_precision(),
         settings,
     }
 }

@@ -74,11 +74,10 @@ pub fn load(checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn T
     let config = TextConfig::of(&text, &options.zoo_hints)?;
     let store = ParamStore::new(&text, options.device, Kind::Float);
     let tower = crate::runtime::guard(|| {
-        tch::no_grad(|| {
-            let tower = tower::Tower::new(&store.root(), &config, checkpoint)?;
-            store.finish(layout::is_dead)?;
-            Ok(tower)
-        })
+        let _no_grad = tch::no_grad_guard();
+        let tower = tower::Tower::new(&store.root(), &config, checkpoint)?;
+        store.finish(layout::is_dead)?;
+        Ok(tower)
     });
     match (tower, layout) {
         (Ok(tower), _) => Ok(Box::new(tower)),

@@ -233,24 +233,23 @@ impl TextTower for Tower {
             )));
         }
         crate::runtime::guard(|| {
-            tch::no_grad(|| {
-                let tokens = tokens.to_kind(Kind::Int64);
-                if tokens.numel() == 0 {
-                    return Ok(Tensor::zeros(
-                        [0, self.embed_dim],
-                        (Kind::Float, self.device),
-                    ));
-                }
-                let (low, high) = (tokens.min().int64_value(&[]), tokens.max().int64_value(&[]));
-                if low < 0 || high >= self.vocabulary {
-                    return Err(Error::model(format!(
-                        "the text has a token {}, the text tower knows 0 to {} only; do its tokenizer and its weights belong together?",
-                        if low < 0 { low } else { high },
-                        self.vocabulary - 1
-                    )));
-                }
-                Ok(self.forward(&tokens.to_device(self.device)))
-            })
+            let _no_grad = tch::no_grad_guard();
+            let tokens = tokens.to_kind(Kind::Int64);
+            if tokens.numel() == 0 {
+                return Ok(Tensor::zeros(
+                    [0, self.embed_dim],
+                    (Kind::Float, self.device),
+                ));
+            }
+            let (low, high) = (tokens.min().int64_value(&[]), tokens.max().int64_value(&[]));
+            if low < 0 || high >= self.vocabulary {
+                return Err(Error::model(format!(
+                    "the text has a token {}, the text tower knows 0 to {} only; do its tokenizer and its weights belong together?",
+                    if low < 0 { low } else { high },
+                    self.vocabulary - 1
+                )));
+            }
+            Ok(self.forward(&tokens.to_device(self.device)))
         })
     }
 }

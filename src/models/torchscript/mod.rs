@@ -13,9 +13,10 @@ pub mod settings;
 
 pub use settings::{Given, Layout, Size};
 
-use super::architecture::{Architecture, BuildOptions};
+use super::architecture::Architecture;
 use super::backbone::{Backbone, BackboneInfo, Features};
 use super::normalise::Normalise;
+use super::options::{BuildOptions, Flag};
 use super::request::Request;
 use crate::runtime::shim;
 use crate::weights::Checkpoint;
@@ -47,10 +48,20 @@ impl Architecture for TorchScript {
         false
     }
 
+    fn flags(&self) -> &'static [Flag] {
+        &[Flag::Step, Flag::Nhwc]
+    }
+
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
         // A folder's checkpoint names the file that was picked in it.
         let path = checkpoint.files.first().unwrap_or(&checkpoint.path);
-        let settings = settings::read(path, &options.torchscript)?;
+        let given = &options.torchscript;
+        let flags = Given {
+            mean: options.mean.or(given.mean),
+            std: options.std.or(given.std),
+            ..given.clone()
+        };
+        let settings = settings::read(path, &flags)?;
         Ok(Box::new(Model::load(path, settings, options)?))
     }
 }
@@ -67,13 +78,13 @@ struct Model {
 impl Model {
     fn load(path: &Path, settings: Settings, options: &BuildOptions) -> Result<Self> {
         let program =
-            shim::prepare_program(path, options.kind).map_err(|e| Error::file(path, e))?;
+            shim::prepare_program(path, options.run_kind()).map_err(|e| Error::file(path, e))?;
         let module = CModule::load_data_on_device(&mut program.bytes.as_slice(), options.device)
             .map_err(|e| Error::file(path, Error::from(e)))?;
         let mut model = Model {
             path: path.to_path_buf(),
-            info: info(path, &settings, program.parameters),
-            normalise: Normalise::new(settings.mean_std, options.device, options.kind),
+            info: info(path, &settings, options, program.parameters),
+            normalise: Normalise::new(settings.mean_std, options.device, options.run_kind()),
             layout: settings.layout,
             module,
         };
@@ -122,7 +133,7 @@ fn sentence(text: &str) -> String {
 }
 
 /// Facts known before the program has run; widths and patch follow from its first output.
-fn info(path: &Path, settings: &Settings, parameters: i64) -> BackboneInfo {
+fn info(path: &Path, settings: &Settings, options: &BuildOptions, parameters: i64) -> BackboneInfo {
     let (mean, std) = settings.mean_std;
     let mut facts = Map::<String, Value>::new();
     facts.insert("mean".into(), json!(mean));
@@ -143,6 +154,7 @@ fn info(path: &Path, settings: &Settings, parameters: i64) -> BackboneInfo {
         prefix_tokens: 0,
         adaptors: Vec::new(),
         parameters,
+        precision: options.run_precision(),
         settings: facts,
     }
 }

@@ -1,6 +1,6 @@
 //! What to measure.
 
-use crate::models::{BuildOptions, ModelSpec, Window, zoo};
+use crate::models::{BuildOptions, ModelSpec, Window, eradio, radio, zoo};
 use crate::runtime::Precision;
 use crate::{Error, Result};
 use tch::Device;
@@ -22,7 +22,7 @@ pub struct Options {
     pub resolutions: Vec<(i64, i64)>,
     pub batches: Vec<i64>,
     pub precisions: Vec<Precision>,
-    /// E-RADIO windows to sweep; other models are built once.
+    /// E-RADIO windows to sweep (none: as trained); other models are built once.
     pub windows: Vec<Window>,
     /// ViTDet windows to sweep in addition to global attention (RADIO ViT).
     pub vitdet_windows: Vec<i64>,
@@ -47,7 +47,8 @@ pub struct Options {
 #[derive(Debug, Clone)]
 pub struct Variant {
     pub spec: ModelSpec,
-    pub window: Window,
+    /// E-RADIO only.
+    pub window: Option<Window>,
     pub vitdet_window: Option<i64>,
 }
 
@@ -55,9 +56,9 @@ impl Variant {
     pub fn label(&self) -> String {
         let mut label = self.spec.model.clone();
         match self.window {
-            Window::Trained => {}
-            Window::Optimal => label.push_str(" window=optimal"),
-            Window::Size(n) => label.push_str(&format!(" window={n}")),
+            None | Some(Window::Trained) => {}
+            Some(Window::Optimal) => label.push_str(" window=optimal"),
+            Some(Window::Size(n)) => label.push_str(&format!(" window={n}")),
         }
         if let Some(n) = self.vitdet_window {
             label.push_str(&format!(" vitdet={n}"));
@@ -68,9 +69,14 @@ impl Variant {
     pub fn build_options(&self, device: Device, precision: Precision) -> BuildOptions {
         BuildOptions {
             device,
-            kind: precision.kind(),
-            window: self.window,
-            vitdet_window: self.vitdet_window,
+            kind: Some(precision.kind()),
+            radio: radio::Options {
+                vitdet_window: self.vitdet_window,
+                ..Default::default()
+            },
+            eradio: eradio::Options {
+                window: self.window,
+            },
             ..BuildOptions::default()
         }
     }
@@ -104,6 +110,16 @@ impl Options {
                 self.seconds
             )));
         }
+        if !self.windows.is_empty() && !self.models.iter().any(has_window) {
+            return Err(Error::usage(
+                "--window does nothing: none of these models is an E-RADIO; leave it out",
+            ));
+        }
+        if !self.vitdet_windows.is_empty() && self.models.iter().all(has_window) {
+            return Err(Error::usage(
+                "--vitdet-window does nothing: every one of these models is an E-RADIO; leave it out",
+            ));
+        }
         if self.cuda_graph && !self.device.is_cuda() {
             return Err(Error::usage("--cuda-graph needs --device cuda"));
         }
@@ -122,25 +138,22 @@ impl Options {
     pub fn variants(&self) -> Vec<Variant> {
         let mut variants = Vec::new();
         for spec in &self.models {
-            let has_window = zoo::normalise(&spec.model).starts_with("eradio");
-            let windows: &[Window] = if has_window {
-                &self.windows
-            } else {
-                &[Window::Trained]
-            };
-            for &window in windows {
+            let mut vary = |window: Option<Window>, vitdet_window: Option<i64>| {
                 variants.push(Variant {
                     spec: spec.clone(),
                     window,
-                    vitdet_window: None,
+                    vitdet_window,
                 });
-            }
-            if !has_window {
-                variants.extend(self.vitdet_windows.iter().map(|&n| Variant {
-                    spec: spec.clone(),
-                    window: Window::Trained,
-                    vitdet_window: Some(n),
-                }));
+            };
+            if !has_window(spec) {
+                vary(None, None);
+                self.vitdet_windows
+                    .iter()
+                    .for_each(|&n| vary(None, Some(n)));
+            } else if self.windows.is_empty() {
+                vary(None, None);
+            } else {
+                self.windows.iter().for_each(|&w| vary(Some(w), None));
             }
         }
         variants
@@ -158,4 +171,9 @@ impl Options {
             .flat_map(|&r| self.batches.iter().map(move |&b| (r, b)))
             .collect()
     }
+}
+
+/// Whether a model attends in windows of E-RADIO's kind, by its name.
+fn has_window(spec: &ModelSpec) -> bool {
+    zoo::normalise(&spec.model).starts_with("eradio")
 }

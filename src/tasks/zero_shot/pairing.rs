@@ -6,7 +6,7 @@ use crate::weights::Checkpoint;
 use crate::{Error, Result};
 use serde_json::Value;
 use std::path::Path;
-use tch::{Device, Kind};
+use tch::Device;
 
 /// A loaded text tower and the file it is from.
 pub struct Text {
@@ -79,7 +79,6 @@ pub fn text(model: &Resolved, adaptor: &str, named: Option<&Path>, device: Devic
     }
     let options = BuildOptions {
         device,
-        kind: Kind::Float,
         zoo_hints: hints,
         ..BuildOptions::default()
     };

@@ -1,6 +1,5 @@
 //! Feature normalisers of "-norm" releases: fixed rotations that make features alike in scale.
 
-use super::config::Config;
 use crate::Result;
 use crate::weights::Params;
 use tch::{Device, Kind, Tensor};
@@ -39,8 +38,8 @@ pub struct InterNormalizer {
 
 impl InterNormalizer {
     /// `p` is `inter_feature_normalizer`.
-    pub fn new(p: &Params, config: &Config, count: i64, per_block: bool) -> Result<Self> {
-        let c = config.width;
+    pub fn new(p: &Params, width: i64, count: i64, per_block: bool) -> Result<Self> {
+        let c = width;
         let rotation = if per_block {
             p.buffer("rotation", &[count, c, c])?
         } else {

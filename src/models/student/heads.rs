@@ -1,7 +1,6 @@
 //! The heads of an adaptor: MLPs on a cls token or on the patch tokens, and the attention head
 //! (spec/radio.md §4.2). They stay in fp32, as upstream keeps them.
 
-use super::config::Config;
 use crate::models::layers::{Activation, LayerNorm, Linear, add_residual};
 use crate::models::vit::{Block, BlockConfig, FfnKind};
 use crate::weights::{Checkpoint, Params};
@@ -42,7 +41,9 @@ pub struct HeadShape {
 
 impl HeadShape {
     /// From `adaptor_configs.NAME.{summary,feature}` of a Hugging Face config.
-    pub fn of_config(config: &Value, model: &Config) -> Result<Self> {
+    ///
+    /// `width`: C of the backbone.
+    pub fn of_config(config: &Value, width: i64) -> Result<Self> {
         let size = |name: &str| {
             config[name].as_i64().filter(|&n| n > 0).ok_or_else(|| {
                 Error::model(format!("adaptor_configs: {name} must be a positive number"))
@@ -54,7 +55,7 @@ impl HeadShape {
                 Some("attn") => HeadKind::Attention { blocks: 2 },
                 _ => HeadKind::V2 { pre_norm: false },
             },
-            input: config["input_dim"].as_i64().unwrap_or(model.width),
+            input: config["input_dim"].as_i64().unwrap_or(width),
             hidden: size("hidden_dim")?,
             output: size("output_dim")?,
             inner: config["num_inner"].as_i64().unwrap_or(0),
