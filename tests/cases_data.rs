@@ -173,3 +173,51 @@ fn p01_two_columns_of_classes() {
         "{told}"
     );
 }
+
+/// What `ade20k` says about a tree of images and masks that it refuses.
+fn refusal(data: &Path, more: &[&str]) -> String {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = radio_eval(home.path());
+    command.args([
+        "ade20k",
+        "--model",
+        "mini-dino",
+        "--preset",
+        "mini",
+        "--data",
+    ]);
+    command.arg(data).arg("--out").arg(home.path()).args(more);
+    fails(&mut command, 1)
+}
+
+#[test]
+fn s01_binary_masks_of_0_and_255() {
+    let Some(data) = shared("cases/data/s01_binary255") else {
+        return;
+    };
+    for tree in [data.clone(), data.join("nolist")] {
+        let told = refusal(&tree, &[]);
+        assert!(told.contains("255") && told.contains("ignore"), "{told}");
+        assert!(told.contains("--classes"), "{told}");
+        let home = tempfile::tempdir().unwrap();
+        let mut command = radio_eval(home.path());
+        let output = command
+            .args(["datasets", "--check"])
+            .arg(&tree)
+            .output()
+            .unwrap();
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned() + &stderr(&output);
+        assert_ne!(output.status.code(), Some(0), "{shown}");
+        assert!(shown.contains("255") && shown.contains("ignore"), "{shown}");
+        assert!(!shown.contains("(classification)"), "{shown}");
+    }
+}
+
+#[test]
+fn s05_masks_as_jpeg() {
+    let Some(data) = shared("cases/data/s05_jpg_masks") else {
+        return;
+    };
+    let told = refusal(&data, &[]);
+    assert!(told.contains("masks must be lossless"), "{told}");
+}

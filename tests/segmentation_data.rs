@@ -169,11 +169,11 @@ fn the_command_refuses_messy_folders() {
         "{message}"
     );
     let message = refusal(|dir| {
-        let colours = image::RgbImage::new(2, 2);
+        let colours = image::RgbImage::from_fn(2, 2, |x, _| image::Rgb([128 * x as u8, 0, 0]));
         colours.save(dir.join(mask)).unwrap();
     });
     assert!(
-        message.contains("annotations/validation/a.png: is a mask of type Rgb")
+        message.contains("annotations/validation/a.png: is a mask in colours")
             && message.contains("convert it"),
         "{message}"
     );
@@ -202,12 +202,12 @@ fn voc_lists_cityscapes_names_and_one_split() {
             &[9],
         );
     }
-    for name in ["x", "y"] {
+    for (name, value) in [("x", 5), ("y", 20)] {
         png(
             &dir.path().join(format!("SegmentationClass/{name}.png")),
             1,
             1,
-            &[20],
+            &[value],
         );
     }
     fs::write(dir.path().join("train.txt"), "x\n").unwrap();

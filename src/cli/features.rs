@@ -54,6 +54,7 @@ pub fn run(args: &FeaturesArgs, progress: bool) -> anyhow::Result<Outcome> {
         .build_options(runtime.device, args.runtime.precision);
     let model = resolve(&args.model.single()?, &options)?;
     let info = model.backbone.info();
+    let runtime = runtime.running_in(info.precision);
     let mut metadata = HashMap::from([
         ("model".to_string(), model.name.clone()),
         ("architecture".into(), info.architecture.clone()),

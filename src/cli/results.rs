@@ -49,6 +49,11 @@ impl<'a> Results<'a> {
         self.title = title;
     }
 
+    /// Warnings that are on the terminal already: those of the data, told when it was opened.
+    pub fn told(&mut self, warnings: &[String]) {
+        self.warned.extend(warnings.iter().cloned());
+    }
+
     /// Only these metrics in the table for people.
     pub fn showing(mut self, metrics: &'static [&'static Definition]) -> Self {
         self.shown = Some(metrics);

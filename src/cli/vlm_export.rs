@@ -179,10 +179,10 @@ fn run_export(args: &ExportArgs, progress: bool, quiet: bool) -> anyhow::Result<
         .clone()
         .ok_or_else(|| Error::usage("name a folder with --out"))?;
     let pictures = args.data.open(args.skip_bad)?;
-    let options = args
+    let build = args
         .model
         .build_options(runtime.device, args.runtime.precision);
-    let model = resolve(&args.model.single()?, &options)?;
+    let model = resolve(&args.model.single()?, &build)?;
     let runtime = runtime.running_in(model.backbone.info().precision);
     let options = Options {
         out: out.clone(),
@@ -290,10 +290,10 @@ fn run_verify(args: &VerifyArgs) -> anyhow::Result<Outcome> {
             .into());
         }
         let runtime = args.runtime.runtime()?;
-        let options = args
+        let build = args
             .model
             .build_options(runtime.device, args.runtime.precision);
-        let resolved = resolve(&args.model.single()?, &options)?;
+        let resolved = resolve(&args.model.single()?, &build)?;
         let runtime = runtime.running_in(resolved.backbone.info().precision);
         let pictures = args.data.open(manifest.left_out.len())?;
         let framing = framing_of(&manifest)?;

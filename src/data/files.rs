@@ -1,8 +1,9 @@
 //! Images without labels: one file, or every image of a folder or tar file.
 
-use super::classification::is_image;
+use super::classification::{count_unread, is_image};
 use super::content::Stamp;
 use super::labelled::{EncodedImages, LabelledSet, TreeImages};
+use super::paths;
 use super::source::Source;
 use super::tree::FileTree;
 use crate::{Error, Result};
@@ -11,21 +12,30 @@ use std::sync::Arc;
 
 /// The images at `path`, in order of name.
 pub fn open(path: &Path) -> Result<Arc<dyn Source>> {
+    let path = &paths::expand_path(path)?;
     let name = path.display().to_string();
-    let samples: Box<dyn EncodedImages> =
-        if path.is_dir() || path.extension().is_some_and(|e| e == "tar") {
-            let tree = Arc::new(FileTree::open(path)?);
-            let images = tree.names().enumerate().filter(|(_, name)| is_image(name));
-            let files: Vec<u32> = images.map(|(index, _)| index as u32).collect();
-            Box::new(TreeImages::new(tree, files))
-        } else {
-            let size = std::fs::metadata(path).map_err(|e| Error::file(path, e))?;
-            Box::new(OneFile {
-                path: path.to_path_buf(),
-                name: name.clone(),
-                size: size.len(),
-            })
-        };
+    let is_tar = path
+        .extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("tar"));
+    let samples: Box<dyn EncodedImages> = if path.is_dir() || is_tar {
+        let tree = Arc::new(FileTree::open(path)?);
+        let images = tree.names().enumerate().filter(|(_, name)| is_image(name));
+        let files: Vec<u32> = images.map(|(index, _)| index as u32).collect();
+        let mut left_out = tree.left_out().clone();
+        tree.names()
+            .for_each(|name| count_unread(name, &mut left_out));
+        if let Some(left_out) = left_out.sentence() {
+            tracing::warn!("{}: not read: {left_out}", path.display());
+        }
+        Box::new(TreeImages::new(tree, files))
+    } else {
+        let size = std::fs::metadata(path).map_err(|e| Error::file(path, e))?;
+        Box::new(OneFile {
+            path: path.to_path_buf(),
+            name: name.clone(),
+            size: size.len(),
+        })
+    };
     if samples.is_empty() {
         return Err(Error::file(path, "holds no images"));
     }

@@ -27,6 +27,7 @@ pub mod table;
 pub mod transform;
 pub mod tree;
 pub mod utf8;
+pub mod whole;
 
 pub use annotation::Annotation;
 pub use source::Source;

@@ -4,14 +4,16 @@ use super::brace;
 use super::catalogue::{self, Entry, Task};
 use super::classification::{self, is_image};
 use super::fingerprint::fingerprint;
+use super::paths;
 use super::segmentation;
 use super::source::Source;
 use super::tree::FileTree;
+use super::whole::unreadable;
 use crate::config::DatasetLayout;
 use crate::hash::remembered;
 use crate::{Error, Result};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Samples of a split whose keys, labels and sizes make its sample fingerprint.
 const FINGERPRINTED: usize = 100;
@@ -41,21 +43,23 @@ pub struct Summary {
     pub warnings: Vec<String>,
     /// What differs from the catalogue, or is damaged.
     pub problems: Vec<String>,
+    /// What was looked at: no problem says something about these only.
+    pub checked: Vec<String>,
 }
 
-/// Opens `spec`, a name or a path, and counts; with `thorough` every mask and every known
-/// checksum is checked too.
+/// Opens `spec`, a name or a path, and counts; with `thorough` every picture is decoded, and every
+/// mask and every known checksum is checked.
 pub fn summarise(spec: &str, layout: Option<DatasetLayout>, thorough: bool) -> Result<Summary> {
     let catalogue = catalogue::load()?;
     let entry = catalogue.find(spec)?;
     let mut summary = match entry.map(|e| e.config.task) {
         Some(Task::Segmentation) => segmentation_set(spec, thorough)?,
-        Some(Task::Classification) => classification_set(spec, layout)?,
-        Some(_) => other_set(entry)?,
-        // A folder pair of images and masks, or else classes.
-        None => match segmentation::open(spec, &segmentation::OpenOptions::default()) {
-            Ok(_) if layout.is_none() => segmentation_set(spec, thorough)?,
-            _ => classification_set(spec, layout)?,
+        Some(Task::Classification) => classification_set(spec, layout, thorough)?,
+        Some(_) => other_set(entry, thorough)?,
+        // A folder pair of images and masks, whole or not, or else classes.
+        None => match segmentation::recognises(Path::new(paths::expand(spec)?.as_ref())) {
+            true if layout.is_none() => segmentation_set(spec, thorough)?,
+            _ => classification_set(spec, layout, thorough)?,
         },
     };
     if let Some(entry) = entry {
@@ -89,7 +93,11 @@ fn split_summary(name: &str, source: &dyn Source, classes: usize) -> SplitSummar
     }
 }
 
-fn classification_set(spec: &str, layout: Option<DatasetLayout>) -> Result<Summary> {
+fn classification_set(
+    spec: &str,
+    layout: Option<DatasetLayout>,
+    thorough: bool,
+) -> Result<Summary> {
     let set = classification::look_into(
         spec,
         &classification::OpenOptions {
@@ -98,24 +106,41 @@ fn classification_set(spec: &str, layout: Option<DatasetLayout>) -> Result<Summa
         },
     )?;
     let classes = set.classes.len();
-    let splits = [("train", &set.train), ("val", &set.val)];
-    let splits = splits
-        .into_iter()
-        .filter_map(|(name, source)| Some(split_summary(name, source.as_deref()?, classes)));
+    let (mut problems, mut checked) = (Vec::new(), Vec::new());
+    let mut splits = Vec::new();
+    for (name, source) in [("train", &set.train), ("val", &set.val)] {
+        let Some(source) = source else { continue };
+        splits.push(split_summary(name, source.as_ref(), classes));
+        if thorough {
+            problems.extend(pictures(name, source.as_ref(), &mut checked)?);
+        }
+    }
+    let one_class = match &set.val {
+        Some(_) => set.need_val().err(),
+        None => set.need_train().err(),
+    };
+    problems.extend(one_class.map(|error| error.to_string()));
     Ok(Summary {
         name: set.name,
         task: Task::Classification,
         path: set.path,
         classes: Some(classes),
-        splits: splits.collect(),
+        splits,
         warnings: set.warnings,
-        problems: Vec::new(),
+        problems,
+        checked,
     })
 }
 
+/// Decodes every picture of a split and notes that.
+fn pictures(name: &str, source: &dyn Source, checked: &mut Vec<String>) -> Result<Vec<String>> {
+    checked.push(format!("{} pictures of {name} decoded", source.len()));
+    unreadable(source)
+}
+
 fn segmentation_set(spec: &str, thorough: bool) -> Result<Summary> {
-    let set = segmentation::open(spec, &segmentation::OpenOptions::default())?;
-    let mut problems = Vec::new();
+    let set = segmentation::look_into(spec, &segmentation::OpenOptions::default())?;
+    let (mut problems, mut checked) = (Vec::new(), Vec::new());
     let mut warnings = set.warnings;
     let mut splits = Vec::new();
     for (name, pairs) in [("train", &set.train), ("val", &set.val)] {
@@ -124,6 +149,8 @@ fn segmentation_set(spec: &str, thorough: bool) -> Result<Summary> {
         if !thorough {
             continue;
         }
+        problems.extend(pictures(name, pairs, &mut checked)?);
+        checked.push(format!("{} masks of {name} read", pairs.len()));
         match segmentation::check::check(pairs) {
             Ok(found) => warnings.extend(found.missing(name, &set.rule)),
             Err(Error::Interrupted) => return Err(Error::Interrupted),
@@ -138,14 +165,15 @@ fn segmentation_set(spec: &str, thorough: bool) -> Result<Summary> {
         splits,
         warnings,
         problems,
+        checked,
     })
 }
 
 /// Data sets that later tasks read: images are counted, annotation files must be there.
-fn other_set(entry: Option<&Entry>) -> Result<Summary> {
+fn other_set(entry: Option<&Entry>, thorough: bool) -> Result<Summary> {
     let entry = entry.ok_or_else(|| Error::usage("not a data set of the catalogue"))?;
     let root = entry.root()?;
-    let mut problems = Vec::new();
+    let (mut problems, mut checked) = (Vec::new(), Vec::new());
     let mut splits = Vec::new();
     for (name, split) in &entry.config.splits {
         let files = brace::expand(&root.join(&split.path))?;
@@ -163,6 +191,9 @@ fn other_set(entry: Option<&Entry>) -> Result<Summary> {
             }
         }
         splits.push(split_summary(name, &images, 0));
+        if thorough {
+            problems.extend(pictures(name, &images, &mut checked)?);
+        }
     }
     Ok(Summary {
         name: entry.name.clone(),
@@ -172,6 +203,7 @@ fn other_set(entry: Option<&Entry>) -> Result<Summary> {
         splits,
         warnings: Vec::new(),
         problems,
+        checked,
     })
 }
 
@@ -237,6 +269,11 @@ fn compare(summary: &mut Summary, entry: &Entry) {
                 split.name, split.samples
             ));
         }
+        if split.expected.is_some() && comparable {
+            summary
+                .checked
+                .push(format!("the number of images of {}", split.name));
+        }
     }
 }
 
@@ -250,6 +287,10 @@ fn checksums(summary: &mut Summary, entry: &Entry) -> Result<()> {
                 path.display()
             ));
         }
+    }
+    let count = entry.checksums().len();
+    if count > 0 {
+        summary.checked.push(format!("{count} checksums"));
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ pub struct Target {
     /// Small real files, which it accepts.
     pub seeds: Vec<Vec<u8>>,
     /// Mends what damage would only be caught by (checksums, lengths), so that it reaches further.
-    pub mend: fn(&mut Vec<u8>),
+    pub mend: fn(&mut [u8]),
     /// Reads an input; the error is what the user would be told.
     pub read: fn(&[u8]) -> Result<(), String>,
     /// Most bytes held while reading one input.
@@ -33,7 +33,7 @@ impl Target {
         }
     }
 
-    pub fn mended(self, mend: fn(&mut Vec<u8>)) -> Self {
+    pub fn mended(self, mend: fn(&mut [u8])) -> Self {
         Target { mend, ..self }
     }
 }
@@ -149,7 +149,10 @@ fn quiet() {
         let default = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             let place = info.location().map(ToString::to_string).unwrap_or_default();
-            let text = info.payload_as_str().unwrap_or_default();
+            let payload = info.payload();
+            let text = payload.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+            let text = text.unwrap_or_default();
             PANIC.set(Some(format!("at {place}: {text}")));
             if place.starts_with("tests/fuzz") {
                 default(info);

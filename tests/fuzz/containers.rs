@@ -6,7 +6,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 /// Rewrites the checksum of every chunk of a PNG.
-pub fn png(bytes: &mut Vec<u8>) {
+pub fn png(bytes: &mut [u8]) {
     let mut at = 8;
     while let Some(head) = bytes.get(at..at + 4) {
         let length = u32::from_be_bytes(head.try_into().expect("four bytes")) as usize;
@@ -25,7 +25,7 @@ pub fn png(bytes: &mut Vec<u8>) {
 
 /// Writes the header's length anew, as the place where the data begins (the first byte after the
 /// last `}` of the header's end) may have moved.
-pub fn safetensors(bytes: &mut Vec<u8>) {
+pub fn safetensors(bytes: &mut [u8]) {
     let Some(text) = bytes.get(8..) else { return };
     // The header ends with `}` before binary data or spaces that pad it.
     let Some(end) = text.windows(2).position(|w| w == b"}}") else {
@@ -36,7 +36,7 @@ pub fn safetensors(bytes: &mut Vec<u8>) {
 }
 
 /// Rewrites the checksum of every header block of a tar file, as far as the sizes lead.
-pub fn tar(bytes: &mut Vec<u8>) {
+pub fn tar(bytes: &mut [u8]) {
     let mut at = 0;
     while let Some(block) = bytes.get_mut(at..at + 512) {
         if block.iter().all(|&b| b == 0) {

@@ -1,4 +1,4 @@
-//! BMP, GIF, TIFF and PNM in every form that people have (`fixtures/images/forms.py`): Pillow's
+//! BMP, GIF, TIFF, PNM and rare JPEGs in every form that people have (`fixtures/images/forms.py`): Pillow's
 //! pixels, or a refusal where Pillow refuses.
 
 use super::{json, sha256};

@@ -55,7 +55,7 @@ fn model(name: &str, runtime: &Runtime) -> Resolved {
     };
     let options = BuildOptions {
         device: runtime.device,
-        kind: runtime.precision.kind(),
+        kind: Some(runtime.precision.kind()),
         ..BuildOptions::default()
     };
     resolve(&spec, &options).unwrap_or_else(|e| panic!("{e}"))
@@ -150,11 +150,11 @@ fn segmented(
     let values = RecipeValues {
         iterations: Some(12),
         batch_size: Some(4),
-        seeds: Some(vec![0].into()),
+        seeds: Some(vec![0]),
         resolution: Some(126),
         // A few windows per picture at most.
-        scale: Some([252, 126].into()),
-        test_scale: Some([252, 126].into()),
+        scale: Some([252, 126]),
+        test_scale: Some([252, 126]),
         ..RecipeValues::default()
     };
     let recipe = Recipe::new(preset, values).unwrap_or_else(|e| panic!("{e}"));

@@ -22,7 +22,7 @@ fn random(name: &str) -> Checkpoint {
 fn run(checkpoint: &Checkpoint, kind: Kind, device: Device, x: &Tensor) -> (Features, i64) {
     let options = BuildOptions {
         device,
-        kind,
+        kind: Some(kind),
         ..BuildOptions::default()
     };
     let network = build(checkpoint, &options).unwrap_or_else(|e| panic!("{e}"));

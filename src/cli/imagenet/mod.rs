@@ -185,6 +185,7 @@ pub fn run(args: &ImagenetArgs, progress: bool) -> anyhow::Result<Outcome> {
         },
     )?;
     results.set_title(format!("Classification on {}", data.name));
+    results.told(&data.warnings);
     let zero_shot = zero_shot::Options {
         templates: zero_shot::Templates::open(&args.templates)?,
         names_given: args.classnames.is_some(),

@@ -11,7 +11,7 @@ mod parquet;
 mod webdataset;
 
 pub use classes::Class;
-pub use folder::is_image;
+pub use folder::{count_unread, is_image};
 
 use crate::config::DatasetLayout;
 use crate::data::source::Source;

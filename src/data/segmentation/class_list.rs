@@ -5,14 +5,22 @@ use super::classes::{self, LabelRule, MaskClass};
 use super::locate::Found;
 use super::mask;
 use crate::data::decode::Limits;
+use crate::data::{paths, utf8};
+use crate::runtime::interrupt;
 use crate::{Error, Result, assets};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Lists that ship with the tool, as `assets/classes/NAME.tsv`.
-const SHIPPED: [&str; 3] = ["voc", "cityscapes", "coco-panoptic"];
+pub const SHIPPED: [&str; 4] = ["voc", "cityscapes", "cityscapes-trainids", "coco-panoptic"];
 /// Names of class lists beside the images.
-const NAMES: [&str; 3] = ["classes.tsv", "classes.txt", "labels.txt"];
+const NAMES: [&str; 5] = [
+    "classes.tsv",
+    "classes.csv",
+    "classes.txt",
+    "labels.txt",
+    "object150_info.csv",
+];
 
 /// The list given, else the catalogue's, else one beside the images, else the values found in
 /// the masks (with a warning).
@@ -21,16 +29,18 @@ pub fn find(found: &Found, options: &OpenOptions) -> Result<(LabelRule, Option<S
     if let Some(given) = &options.classes {
         let path = match SHIPPED.contains(&given.as_str()) {
             true => assets::path(&format!("classes/{given}.tsv"))?,
-            false => PathBuf::from(given),
+            false => PathBuf::from(paths::expand(given)?.as_ref()),
         };
-        let text = std::fs::read_to_string(&path).map_err(|e| {
-            let shipped = SHIPPED.join(", ");
-            Error::file(
+        if !path.is_file() {
+            return Err(Error::file(
                 &path,
-                format!("{e}; a class list is a file or one of {shipped}"),
-            )
-        })?;
-        return Ok((parse(&text, &path, zero)?, None));
+                format!(
+                    "is not there; a class list is a file or one of {}",
+                    SHIPPED.join(", ")
+                ),
+            ));
+        }
+        return Ok((parse(&utf8::read(&path)?, &path, zero)?, None));
     }
     for tree in &found.trees {
         let beside = tree.names().find(|name| match &found.class_list {
@@ -53,7 +63,7 @@ pub fn find(found: &Found, options: &OpenOptions) -> Result<(LabelRule, Option<S
 }
 
 fn is_object_info(name: &str) -> bool {
-    name.starts_with("objectInfo") && name.ends_with(".txt")
+    name.starts_with("objectInfo") && [".txt", ".csv", ".tsv"].iter().any(|e| name.ends_with(e))
 }
 
 fn parse(text: &str, path: &Path, zero: Option<bool>) -> Result<LabelRule> {
@@ -64,14 +74,16 @@ fn parse(text: &str, path: &Path, zero: Option<bool>) -> Result<LabelRule> {
 fn from_masks(found: &Found, reduce_zero_label: bool) -> Result<(LabelRule, Option<String>)> {
     let mut values = BTreeSet::new();
     for sides in found.train.iter().chain(&found.val) {
-        let tree = &sides.masks.tree;
-        for (index, name) in tree.names().enumerate() {
-            if name.starts_with(&sides.masks.folder) && name.ends_with(".png") {
-                let mask = mask::decode(&tree.read(index)?, &Limits::default())
-                    .map_err(|reason| Error::file(tree.path(index), reason))?;
-                values.extend(mask.values);
-            }
+        for index in sides.masks.indices() {
+            interrupt::check()?;
+            let tree = &sides.masks.tree;
+            let mask = mask::decode(&tree.read(index)?, &Limits::default())
+                .map_err(|reason| Error::file(tree.path(index), reason))?;
+            values.extend(mask.values);
         }
+    }
+    if let Some(reason) = binary(&values) {
+        return Err(Error::file(&found.path, reason));
     }
     values.remove(&255);
     if reduce_zero_label {
@@ -90,4 +102,13 @@ fn from_masks(found: &Found, reduce_zero_label: bool) -> Result<(LabelRule, Opti
     );
     let rule = LabelRule::new(classes, &[]).map_err(|reason| Error::file(&found.path, reason))?;
     Ok((rule, Some(warning)))
+}
+
+/// What is wrong with masks of 0 and 255 only, if that is what these values are.
+pub fn binary(values: &BTreeSet<u16>) -> Option<String> {
+    values.iter().eq(&[0, 255]).then(|| {
+        "the masks hold 0 and 255 only, and 255 means \"ignore\", which would leave one class and a perfect score; \
+         to make 255 a class, name a list with --classes FILE of the two lines `0<TAB>background` and `255<TAB>object`"
+            .to_string()
+    })
 }

@@ -2,6 +2,7 @@
 
 use super::mask::Mask;
 use crate::data::annotation::IGNORE;
+use crate::data::table::{Table, Wanted};
 use crate::{Error, Result};
 use std::path::Path;
 
@@ -29,6 +30,12 @@ impl LabelRule {
         if classes.is_empty() {
             return Err("names no class".into());
         }
+        if let [only] = classes.as_slice() {
+            return Err(format!(
+                "leaves one class only (`{}`, value {}), so that every model would reach 100 %; name at least two with --classes",
+                only.name, only.value
+            ));
+        }
         if classes.len() > MOST_CLASSES {
             return Err(format!(
                 "names {} classes, at most {MOST_CLASSES} are possible",
@@ -55,6 +62,19 @@ impl LabelRule {
         Ok(LabelRule { classes, table })
     }
 
+    /// Whether these are the 19 classes of Cityscapes, by `labelIds` or by `trainIds`.
+    pub fn is_cityscapes(&self, label_ids: bool) -> bool {
+        const LABEL_IDS: [u16; 19] = [
+            7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33,
+        ];
+        let values = self.classes.iter().map(|class| class.value);
+        self.classes[0].name == "road"
+            && match label_ids {
+                true => values.eq(LABEL_IDS),
+                false => values.eq(0..19),
+            }
+    }
+
     /// Labels of a mask, or the first value that no class has.
     pub fn apply(&self, mask: &Mask) -> Result<Vec<u8>, String> {
         mask.values
@@ -63,9 +83,13 @@ impl LabelRule {
             .map(|(at, &value)| {
                 self.table.get(usize::from(value)).copied().flatten().ok_or_else(|| {
                     format!(
-                        "has value {value} at column {}, row {}, which no class of the list has; add it to the list, with the name `-` if it is to be left out",
+                        "has value {value} at column {}, row {}, which no class of the list has; {}add it to the list, with the name `-` if it is to be left out",
                         at % mask.width,
-                        at / mask.width
+                        at / mask.width,
+                        match self.is_cityscapes(false) {
+                            true => "the masks are labelIds, so use --classes cityscapes; or else ",
+                            false => "",
+                        }
                     )
                 })
             })
@@ -74,39 +98,38 @@ impl LabelRule {
 }
 
 /// Reads a class list; `path` is for messages. Three forms:
-/// - ADE20k's `objectInfo150.txt`: a header, then tab-separated columns, `Idx` first, `Name` last;
-/// - `VALUE<TAB>name[, synonym ...]`, the name `-` for a value that is left out;
+/// - a table whose first line names its columns (ADE20k's `objectInfo150.txt` and
+///   `objectInfo150.csv`): the value in `Idx`, the name in `Name`;
+/// - `VALUE<TAB>name[, synonym ...]` (or with a comma), the name `-` for a value that is left out;
 /// - one name a line: values count from 1 with `reduce_zero_label`, else from 0.
 pub fn parse(text: &str, path: &Path, reduce_zero_label: bool) -> Result<LabelRule> {
+    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+    let lines = || text.lines().filter(|line| !line.trim().is_empty());
+    let starts_with_value = |line: &str| {
+        let digits = line
+            .trim_start()
+            .trim_start_matches(|c: char| c.is_ascii_digit());
+        digits.len() < line.trim_start().len() && digits.starts_with(['\t', ',', ';'])
+    };
+    let headed = lines().next().is_some_and(|first| {
+        let names = first.to_ascii_lowercase();
+        names.contains("name") && ['\t', ',', ';'].iter().any(|&c| names.contains(c))
+    });
+    let pairs = match headed || lines().any(starts_with_value) {
+        true => valued(text, path)?,
+        false => {
+            let start = u64::from(reduce_zero_label);
+            let named = |(number, line): (u64, &str)| (number, line.trim().to_string());
+            (start..).zip(lines()).map(named).collect()
+        }
+    };
     let mut classes = Vec::new();
     let mut ignored = Vec::new();
-    let lines = text
-        .lines()
-        .enumerate()
-        .filter(|(_, l)| !l.trim().is_empty());
-    for (number, line) in lines {
-        let mut fields = line.split('\t').map(str::trim);
-        let first = fields.next().unwrap_or_default();
-        let last = fields.next_back();
-        if last == Some("Name") && first == "Idx" {
-            continue;
-        }
-        let (value, names) = match last {
-            None => (classes.len() as u16 + u16::from(reduce_zero_label), first),
-            Some(names) => {
-                let value = first.parse().map_err(|_| {
-                    Error::file(
-                        path,
-                        format!(
-                            "line {}: `{first}` is not a mask value (0 to 65535)",
-                            number + 1
-                        ),
-                    )
-                })?;
-                (value, names)
-            }
-        };
-        let name = names.split(',').next().unwrap_or(names).trim();
+    for (value, names) in pairs {
+        let value = u16::try_from(value).map_err(|_| {
+            Error::file(path, format!("`{value}` is not a mask value (0 to 65535)"))
+        })?;
+        let name = names.split([',', ';']).next().unwrap_or_default().trim();
         match name {
             "-" => ignored.push(value),
             name => classes.push(MaskClass {
@@ -117,6 +140,40 @@ pub fn parse(text: &str, path: &Path, reduce_zero_label: bool) -> Result<LabelRu
     }
     LabelRule::new(classes, &ignored).map_err(|reason| Error::file(path, reason))
 }
+
+/// Values and names of a table.
+fn valued(text: &str, path: &Path) -> Result<Vec<(u64, String)>> {
+    let table = Table::parse(text, path)?.with_header(&[&VALUE, &NAME], &[]);
+    let (value, name) = match table.has_header() {
+        true => (table.column(&VALUE, None)?, table.column(&NAME, None)?),
+        false => (0, table.width() - 1),
+    };
+    let mut pairs = Vec::new();
+    for row in table.rows() {
+        let field = table.field(row, value)?;
+        let number = field
+            .parse()
+            .map_err(|_| table.fault(row, format!("`{field}` is not a mask value (0 to 65535)")))?;
+        pairs.push((number, table.field(row, name)?.to_string()));
+    }
+    Ok(pairs)
+}
+
+const VALUE: Wanted = Wanted {
+    what: "value",
+    names: &["idx", "index", "value", "id", "labelid", "classid", "label"],
+};
+const NAME: Wanted = Wanted {
+    what: "name",
+    names: &[
+        "name",
+        "names",
+        "class",
+        "classname",
+        "labelname",
+        "category",
+    ],
+};
 
 #[cfg(test)]
 mod tests {
@@ -141,6 +198,31 @@ mod tests {
             labels(&rule, &[1, 3])
                 .unwrap_err()
                 .contains("value 3 at column 1, row 0")
+        );
+    }
+
+    #[test]
+    fn object_info_as_csv() {
+        let text = "\u{FEFF}Idx,Ratio,Train,Val,Stuff,Name\n1,0.1576,11664,1172,1,wall\n2,0.1072,6046,612,1,building;edifice\n3,0.1,1,1,1,\"sky, air\"\n";
+        let rule = parse(text, Path::new("objectInfo150.csv"), true).unwrap();
+        let names: Vec<&str> = rule.classes.iter().map(|c| c.name.as_str()).collect();
+        assert_eq!(names, ["wall", "building", "sky"]);
+        assert_eq!(labels(&rule, &[0, 1, 3]).unwrap(), [255, 0, 2]);
+        let error = parse("Idx,Title name\n1,wall\n2,sky\n", Path::new("o"), true).unwrap_err();
+        assert!(
+            error.to_string().contains("no column for the name"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn one_class_is_no_list() {
+        let error = parse("0\tbackground\n1\t-\n", Path::new("o"), false).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("leaves one class only (`background`"),
+            "{error}"
         );
     }
 

@@ -3,6 +3,7 @@
 use super::OpenOptions;
 use super::pairs::Side;
 use crate::data::catalogue::{self, Entry, Task};
+use crate::data::paths;
 use crate::data::tree::FileTree;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -44,7 +45,7 @@ pub struct Found {
 pub fn locate(spec: &str, options: &OpenOptions) -> Result<Found> {
     match catalogue::load()?.find(spec)? {
         Some(entry) => from_catalogue(entry, options),
-        None => from_path(Path::new(spec), options),
+        None => from_path(Path::new(paths::expand(spec)?.as_ref()), options),
     }
 }
 
@@ -154,7 +155,7 @@ fn from_path(path: &Path, options: &OpenOptions) -> Result<Found> {
 fn pair_of_folders(images: &Path, masks: &Path, options: &OpenOptions) -> Result<Sides> {
     let side = |path: &Path, suffix: &str| -> Result<Side> {
         Ok(Side {
-            tree: Arc::new(FileTree::open(path)?),
+            tree: Arc::new(FileTree::open(&paths::expand_path(path)?)?),
             folder: String::new(),
             suffix: suffix.to_string(),
         })
@@ -165,13 +166,21 @@ fn pair_of_folders(images: &Path, masks: &Path, options: &OpenOptions) -> Result
     })
 }
 
-/// The folder or tar file itself, or the tar files in a folder of such.
+/// The folder or tar file itself, or the tar files in a folder of such: where the folder itself
+/// has image and mask folders, tar files beside them are not looked into.
 fn open_trees(path: &Path) -> Result<Vec<Arc<FileTree>>> {
-    if path.is_dir() {
+    if path.is_dir()
+        && !FOLDERS
+            .iter()
+            .any(|(images, masks)| path.join(images).is_dir() && path.join(masks).is_dir())
+    {
         let mut tars = Vec::new();
         for entry in std::fs::read_dir(path).map_err(|e| Error::file(path, e))? {
             let file = entry.map_err(|e| Error::file(path, e))?.path();
-            tars.extend(Some(file).filter(|f| f.extension().is_some_and(|e| e == "tar")));
+            let is_tar = file
+                .extension()
+                .is_some_and(|e| e.eq_ignore_ascii_case("tar"));
+            tars.extend(Some(file).filter(|file| is_tar && file.is_file()));
         }
         tars.sort();
         if !tars.is_empty() {
@@ -182,6 +191,23 @@ fn open_trees(path: &Path) -> Result<Vec<Arc<FileTree>>> {
         }
     }
     Ok(vec![Arc::new(FileTree::open(path)?)])
+}
+
+/// Whether a folder or tar file holds images and masks in folders of known names.
+pub fn recognises(path: &Path) -> bool {
+    let tar = path
+        .extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("tar"));
+    if !path.is_dir() && !(tar && path.is_file()) {
+        return false;
+    }
+    open_trees(path).is_ok_and(|trees| {
+        trees.iter().any(|tree| {
+            FOLDERS
+                .iter()
+                .any(|(images, masks)| tree.has_folder(images) && tree.has_folder(masks))
+        })
+    })
 }
 
 /// The first known pair of folders with one of the split's names below both (`""`: right below).

@@ -1,7 +1,7 @@
 //! PNG masks: the stored number of each pixel, never a colour.
 
 use crate::data::decode::Limits;
-use png::{BitDepth, ColorType, Transformations};
+use png::{BitDepth, Transformations};
 use std::io::Cursor;
 
 /// What a mask file stores: grey values or palette indices, row by row.
@@ -13,8 +13,12 @@ pub struct Mask {
 }
 
 /// Decodes an 8- or 16-bit grey, or a palette PNG of 1 to 8 bits, of no more pixels than
-/// `limits` allow. The error is a sentence without the file's name.
+/// `limits` allow. A PNG in colour will do where every pixel is grey (alpha counts nowhere). The
+/// error is a sentence without the file's name.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Mask, String> {
+    if bytes.starts_with(&[0xff, 0xd8, 0xff]) {
+        return Err("is a JPEG, which changes the numbers of classes; masks must be lossless, so make PNGs from the original masks (not from these files)".into());
+    }
     let broken = |e: png::DecodingError| format!("is not a readable PNG ({e})");
     let mut decoder = png::Decoder::new(Cursor::new(bytes));
     decoder.set_transformations(Transformations::IDENTITY);
@@ -27,23 +31,31 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Mask, String> {
             limits.max_pixels
         ));
     }
-    let depth = info.bit_depth;
-    match info.color_type {
-        ColorType::Grayscale | ColorType::Indexed => {}
-        other => {
-            return Err(format!(
-                "is a mask of type {other:?}; class numbers must be grey values or palette indices, so convert it"
-            ));
-        }
-    }
+    let (depth, samples) = (info.bit_depth, info.color_type.samples());
+    let colours = samples > 2;
     let size = reader
         .output_buffer_size()
         .ok_or_else(|| format!("is too large ({width}x{height})"))?;
     let mut buffer = vec![0; size];
     let frame = reader.next_frame(&mut buffer).map_err(broken)?;
-    let mut values = Vec::with_capacity(width * height);
+    let mut values = Vec::new();
+    let mut pixels = Vec::new();
     for row in buffer.chunks_exact(frame.line_size).take(height) {
-        unpack(row, depth, width, &mut values);
+        if samples == 1 {
+            unpack(row, depth, width, &mut values);
+            continue;
+        }
+        pixels.clear();
+        unpack(row, depth, width * samples, &mut pixels);
+        for pixel in pixels.chunks_exact(samples) {
+            if colours && (pixel[0] != pixel[1] || pixel[0] != pixel[2]) {
+                return Err(format!(
+                    "is a mask in colours (the first is {}, {}, {}); the numbers of classes must be grey values or palette indices, so convert it by the data set's table of colours",
+                    pixel[0], pixel[1], pixel[2]
+                ));
+            }
+            values.push(pixel[0]);
+        }
     }
     Ok(Mask {
         width,
@@ -75,6 +87,7 @@ fn unpack(row: &[u8], depth: BitDepth, width: usize, values: &mut Vec<u16>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use png::ColorType;
 
     fn most(max_pixels: u64) -> Limits {
         Limits { max_pixels }
@@ -119,6 +132,18 @@ mod tests {
 
     #[test]
     fn colours_and_bombs_are_refused() {
+        let grey = encode(1, 2, ColorType::Rgb, BitDepth::Eight, &[7, 7, 7, 0, 0, 0]);
+        assert_eq!(decode(&grey, &most(100)).unwrap().values, [7, 0]);
+        let alpha = encode(
+            2,
+            1,
+            ColorType::GrayscaleAlpha,
+            BitDepth::Eight,
+            &[7, 255, 3, 0],
+        );
+        assert_eq!(decode(&alpha, &most(100)).unwrap().values, [7, 3]);
+        let jpeg = decode(&[0xff, 0xd8, 0xff, 0xe0], &most(100)).unwrap_err();
+        assert!(jpeg.contains("masks must be lossless"), "{jpeg}");
         let bytes = encode(1, 1, ColorType::Rgb, BitDepth::Eight, &[1, 2, 3]);
         assert!(
             decode(&bytes, &most(100))

@@ -9,11 +9,14 @@ mod pairs;
 
 pub use crate::data::annotation::{IGNORE, LabelMap};
 pub use classes::{LabelRule, MaskClass};
+pub use locate::recognises;
 pub use pairs::PairSet;
 
+use crate::data::{paths, utf8};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use unicode_normalization::UnicodeNormalization;
 
 /// A data set ready to be read.
 pub struct Segmentation {
@@ -51,10 +54,26 @@ pub struct OpenOptions {
     pub train_share: Option<f64>,
 }
 
-/// Opens a data set of the catalogue by its name, or a folder or tar file.
+/// Opens a data set of the catalogue by its name, or a folder or tar file; what was guessed is
+/// told on the terminal.
 pub fn open(spec: &str, options: &OpenOptions) -> Result<Segmentation> {
+    let data = look_into(spec, options)?;
+    for warning in &data.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(data)
+}
+
+/// As [`open`], but what was guessed is only in the result.
+pub fn look_into(spec: &str, options: &OpenOptions) -> Result<Segmentation> {
     let found = locate::locate(spec, options)?;
     let (rule, warning) = class_list::find(&found, options)?;
+    let mut warnings: Vec<String> = warning.into_iter().collect();
+    for tree in &found.trees {
+        if let Some(left_out) = tree.left_out().sentence() {
+            warnings.push(format!("{}: not read: {left_out}", tree.root().display()));
+        }
+    }
     let rule = Arc::new(rule);
     let pair = |sides: Option<locate::Sides>, name: &str, list: Option<&Path>| {
         let Some(sides) = sides else { return Ok(None) };
@@ -89,7 +108,7 @@ pub fn open(spec: &str, options: &OpenOptions) -> Result<Segmentation> {
         rule,
         train,
         val,
-        warnings: warning.into_iter().collect(),
+        warnings,
     })
 }
 
@@ -107,9 +126,9 @@ fn cut(set: &PairSet, share: f64, name: &str) -> Result<(PairSet, PairSet)> {
 }
 
 fn read_list(path: &Path) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+    let text = utf8::read(&paths::expand_path(path)?)?;
     let names = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    Ok(names.map(str::to_string).collect())
+    Ok(names.map(|name| name.nfc().collect()).collect())
 }
 
 impl Segmentation {

@@ -1,7 +1,7 @@
 //! Images and their masks, paired by name.
 
 use super::classes::LabelRule;
-use super::mask;
+use super::mask::{self, Mask};
 use crate::data::annotation::{Annotation, LabelMap};
 use crate::data::classification::is_image;
 use crate::data::content::{ContentHash, Stamp};
@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use unicode_normalization::UnicodeNormalization;
 
 /// A folder of a tree, and what its file names carry besides the name that image and mask share.
 #[derive(Clone)]
@@ -26,7 +27,12 @@ pub struct Side {
 }
 
 impl Side {
-    /// Shared name -> file, in ascending order of file names.
+    /// The images (or masks) of this side, by their place in the tree.
+    pub fn indices(&self) -> impl Iterator<Item = usize> {
+        self.files().into_iter().map(|(_, index)| index as usize)
+    }
+
+    /// Shared name (in Unicode's composed form) -> file, in ascending order of file names.
     fn files(&self) -> Vec<(String, u32)> {
         let file = |(index, name): (usize, &str)| {
             let inside = name
@@ -34,9 +40,20 @@ impl Side {
                 .filter(|n| is_image(n))?;
             let (stem, _) = inside.rsplit_once('.')?;
             let shared = stem.strip_suffix(self.suffix.as_str())?;
-            Some((shared.to_string(), u32::try_from(index).ok()?))
+            Some((shared.nfc().collect(), u32::try_from(index).ok()?))
         };
         self.tree.names().enumerate().filter_map(file).collect()
+    }
+
+    /// As [`Side::files`], by name; of several files of one name the PNG counts.
+    fn by_name(&self) -> HashMap<String, u32> {
+        let mut files = self.files();
+        let is_png = |index: u32| {
+            let ending = self.tree.name(index as usize).rsplit_once('.');
+            ending.is_some_and(|(_, ending)| ending.eq_ignore_ascii_case("png"))
+        };
+        files.sort_by_key(|(_, index)| is_png(*index));
+        files.into_iter().collect()
     }
 
     pub fn path(&self) -> PathBuf {
@@ -66,7 +83,7 @@ impl PairSet {
         rule: Arc<LabelRule>,
         list: Option<&[String]>,
     ) -> Result<Self> {
-        let masks_by_name: HashMap<String, u32> = masks.files().into_iter().collect();
+        let masks_by_name = masks.by_name();
         let mut image_files = images.files();
         if let Some(list) = list {
             let by_name: HashMap<&str, u32> = image_files
@@ -94,9 +111,10 @@ impl PairSet {
                 Error::file(
                     images.tree.path(image as usize),
                     format!(
-                        "has no mask: {} has no {name}{}.png; add it, take the image away, or list the images to use (--train-list, --val-list)",
+                        "has no mask: {} has no {name}{}.png; {}add it, take the image away, or list the images to use (--train-list, --val-list)",
                         masks.path().display(),
-                        masks.suffix
+                        masks.suffix,
+                        suffix_hint(&name, &masks_by_name)
                     ),
                 )
             })?;
@@ -125,12 +143,22 @@ impl PairSet {
         self.images.tree.path(self.pairs[index].0 as usize)
     }
 
+    /// The mask as it is stored.
+    pub fn mask(&self, index: usize) -> Result<Mask> {
+        let bytes = self.masks.tree.read(self.pairs[index].1 as usize)?;
+        mask::decode(&bytes, &Limits::default())
+            .map_err(|reason| Error::file(self.mask_path(index), reason))
+    }
+
     /// The labels at the mask's own size.
     pub fn labels(&self, index: usize) -> Result<LabelMap> {
-        let error = |reason| Error::file(self.mask_path(index), reason);
-        let bytes = self.masks.tree.read(self.pairs[index].1 as usize)?;
-        let mask = mask::decode(&bytes, &Limits::default()).map_err(error)?;
-        let labels = self.rule.apply(&mask).map_err(error)?;
+        self.labels_of(index, &self.mask(index)?)
+    }
+
+    /// As [`PairSet::labels`], of a mask that is read already.
+    pub fn labels_of(&self, index: usize, mask: &Mask) -> Result<LabelMap> {
+        let labels = self.rule.apply(mask);
+        let labels = labels.map_err(|reason| Error::file(self.mask_path(index), reason))?;
         Ok(LabelMap {
             width: mask.width,
             height: mask.height,
@@ -185,6 +213,33 @@ impl PairSet {
             ..self.clone()
         }
     }
+}
+
+/// Where the names of masks go on behind the image's: the flags that say so, or nothing.
+fn suffix_hint(name: &str, masks: &HashMap<String, u32>) -> String {
+    let behind = |start: &str| {
+        let rest = masks.keys().filter_map(|mask| mask.strip_prefix(start));
+        let mut rest: Vec<String> = rest
+            .filter(|rest| rest.starts_with(['_', '-', '.']))
+            .map(str::to_string)
+            .collect();
+        rest.sort();
+        rest
+    };
+    let flags = |image: &str, masks: &[String]| match (image, masks) {
+        (_, []) => None,
+        ("", masks) => Some(format!("--mask-suffix {}", masks.join(" or "))),
+        (image, masks) => Some(format!(
+            "--image-suffix {image} --mask-suffix {}",
+            masks.join(" or ")
+        )),
+    };
+    let cut = name.rfind(['_', '-']).map(|at| name.split_at(at));
+    let found = flags("", &behind(name))
+        .or_else(|| cut.and_then(|(start, image)| flags(image, &behind(start))));
+    found.map_or(String::new(), |flags| {
+        format!("its masks go by other names, so give {flags}; or else ")
+    })
 }
 
 impl Source for PairSet {

@@ -21,7 +21,7 @@ pub use output::Predictions;
 pub use recipe::{Preset, Recipe};
 
 use crate::data::Source;
-use crate::data::segmentation::{MaskClass, Segmentation, check};
+use crate::data::segmentation::{MaskClass, PairSet, Segmentation, check};
 use crate::heads::LinearSegHead;
 use crate::metrics::segmentation::{AACC, Confusion, MACC, MIOU, miou_of};
 use crate::metrics::{Benchmark, benchmark, bootstrap};
@@ -160,6 +160,7 @@ pub fn run(
         predictions.as_ref(),
         options.show,
     )?;
+    expect_classes(&results, val)?;
     let transform = test_transform(&recipe);
     record = record
         .data(data_part(data, "val", val.len(), val_images, transform))
@@ -183,6 +184,23 @@ pub fn run(
         beside: beside(&record, data, &confusion, trained)?,
         ..Finished::record(record)
     })
+}
+
+/// Fails where the labels that were evaluated are of one class only: without the check of all masks
+/// (`--skip-check`) this is the first to know, and every model would reach 100 %.
+fn expect_classes(results: &[Evaluated], val: &PairSet) -> Result<()> {
+    let Some(result) = results.first() else {
+        return Ok(());
+    };
+    let all = 0..result.confusion.classes();
+    let has_pixels = |&label: &usize| all.clone().any(|p| result.confusion.count(label, p) > 0);
+    match all.clone().filter(has_pixels).nth(1) {
+        Some(_) => Ok(()),
+        None => Err(Error::file(
+            val.mask_path(0),
+            "and all other masks of the val split hold pixels of one class at most, so that every model would reach 100 %; run without --skip-check to see why",
+        )),
+    }
 }
 
 /// The benchmark whose val split the data has.

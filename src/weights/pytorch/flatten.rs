@@ -65,10 +65,10 @@ fn walk(pickle: &Pickle, root: Id, visit: &mut dyn FnMut(&str, Id) -> bool) -> R
             return Err(format!("it holds more than {MAX_VISITS} nested values"));
         }
         match pickle.node(value) {
-            Node::Tensor(_) | Node::OpaqueTensor(_) | Node::Opaque(_) | Node::Global(_) => {
-                if !visit(&name, value) {
-                    return Ok(());
-                }
+            Node::Tensor(_) | Node::OpaqueTensor(_) | Node::Opaque(_) | Node::Global(_)
+                if !visit(&name, value) =>
+            {
+                return Ok(());
             }
             Node::Dict(_) | Node::Namespace(_) => {
                 let open = stack.iter().any(|(dict, ..)| *dict == value);

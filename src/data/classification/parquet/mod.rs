@@ -15,7 +15,7 @@ use crate::{Error, Result};
 use columns::{Columns, Label};
 use parquet::data_type::ByteArray;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{KeyValue, ParquetMetaData};
+use parquet::file::metadata::{ColumnChunkMetaData, KeyValue, ParquetMetaData};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -212,6 +212,15 @@ fn row_counts(metadata: &ParquetMetaData, image: usize, bytes: u64) -> Result<Ve
     let mut groups = Vec::new();
     let mut left = bytes.saturating_mul(8);
     for (number, group) in metadata.row_groups().iter().enumerate() {
+        if !group
+            .columns()
+            .iter()
+            .all(|column| lies_within(column, bytes))
+        {
+            return Err(format!(
+                "row group {number} has a column that does not lie inside the file; the file is damaged"
+            ));
+        }
         let rows = group.num_rows();
         let column = group.columns().get(image);
         let values = column.map_or(0, |column| column.num_values());
@@ -227,6 +236,23 @@ fn row_counts(metadata: &ParquetMetaData, image: usize, bytes: u64) -> Result<Ve
         groups.push(rows as usize);
     }
     Ok(groups)
+}
+
+/// Whether a column's pages are where a file of `bytes` bytes can have them: the parquet crate
+/// takes that for granted.
+fn lies_within(column: &ColumnChunkMetaData, bytes: u64) -> bool {
+    let start = column
+        .dictionary_page_offset()
+        .unwrap_or(column.data_page_offset());
+    let (start, len) = (
+        u64::try_from(start),
+        u64::try_from(column.compressed_size()),
+    );
+    let end = start
+        .ok()
+        .zip(len.ok())
+        .and_then(|(start, len)| start.checked_add(len));
+    end.is_some_and(|end| end <= bytes) && column.num_values() >= 0
 }
 
 /// `info.features` of the metadata that the `datasets` library writes.

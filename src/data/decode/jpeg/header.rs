@@ -41,6 +41,8 @@ pub struct Component {
 /// What a start-of-frame segment says.
 pub struct Frame {
     pub progressive: bool,
+    /// Arithmetic instead of Huffman codes.
+    pub arithmetic: bool,
     pub width: usize,
     pub height: usize,
     pub components: Vec<Component>,
@@ -70,6 +72,8 @@ pub struct Tables {
     pub dc: [Option<Box<Table>>; 4],
     pub ac: [Option<Box<Table>>; 4],
     pub restart_interval: usize,
+    /// Table and value of arithmetic conditioning segments.
+    pub conditioning: Vec<(u8, u8)>,
     pub jfif: bool,
     /// Colour transform of an Adobe segment.
     pub adobe: Option<u8>,
@@ -81,6 +85,12 @@ impl Tables {
         match marker {
             0xc4 => self.read_huffman(segment),
             0xdb => self.read_quant(segment),
+            0xcc => {
+                let pairs = segment.as_chunks::<2>().0.iter();
+                self.conditioning
+                    .extend(pairs.map(|&[table, value]| (table, value)));
+                Ok(())
+            }
             0xdd => {
                 let [a, b] = *segment else {
                     return Err("the restart interval is damaged".into());
@@ -144,8 +154,8 @@ impl Tables {
 }
 
 impl Frame {
-    /// Reads a start-of-frame segment.
-    pub fn read(segment: &[u8], progressive: bool) -> Result<Frame, String> {
+    /// Reads the start-of-frame segment of `marker`: SOF0, SOF1, SOF2 or SOF9.
+    pub fn read(segment: &[u8], marker: u8) -> Result<Frame, String> {
         let damaged = || String::from("the frame header is damaged");
         let (head, list) = segment.split_at_checked(6).ok_or_else(damaged)?;
         if head[0] != 8 {
@@ -201,7 +211,8 @@ impl Frame {
             });
         }
         Ok(Frame {
-            progressive,
+            progressive: marker == 0xc2,
+            arithmetic: marker == 0xc9,
             width,
             height,
             components,

@@ -1,24 +1,28 @@
 //! JPEG with the pixels of libjpeg-turbo as Pillow uses it: accurate integer DCT, triangle-filter
 //! chroma upsampling, 16-bit fixed-point colour conversion; byte for byte.
 //!
-//! Sequential and progressive Huffman coding, 8 bits, any whole chroma ratio, restart intervals,
+//! Sequential and progressive Huffman coding, sequential arithmetic coding, 8 bits, any whole chroma ratio, restart intervals,
 //! grey, YCbCr, RGB, CMYK and YCCK. Damaged entropy data are taken as libjpeg takes them (its
 //! warnings, which Pillow does not show); a file that ends early is an error, as in Pillow.
 //! Written from ITU T.81 and libjpeg's documentation in plain Rust because libjpeg-turbo's own
 //! speed needs an assembler at build time.
 
+mod arithmetic;
 mod bits;
 mod colour;
 mod header;
 mod huffman;
 mod idct;
 mod scan;
+mod smooth;
 mod upsample;
 mod window;
 
 use super::{Limits, Part, Region, RgbImage};
+use arithmetic::Arithmetic;
 use header::{Frame, Quant, Scan, Tables};
 use scan::{Block, Decoder};
+use smooth::{COEFFICIENTS, Known};
 use std::borrow::Cow;
 use upsample::{Plane, Upsampler};
 use window::Window;
@@ -39,15 +43,17 @@ pub fn decode(
     let mut image: Option<Image> = None;
     while let Some((marker, segment)) = next_segment(bytes, &mut position)? {
         match marker {
-            0xc0..=0xc2 if image.is_some() => return Err("a second image frame".into()),
-            0xc0..=0xc2 => {
-                let frame = Frame::read(segment, marker == 0xc2)?;
+            0xc0..=0xc2 | 0xc9 if image.is_some() => return Err("a second image frame".into()),
+            0xc0..=0xc2 | 0xc9 => {
+                let frame = Frame::read(segment, marker)?;
                 limits.check(frame.width, frame.height)?;
                 let needed = needed(frame.height, frame.width);
                 image = Some(Image::new(frame, needed));
             }
-            0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
-                return Err("lossless, hierarchical or arithmetic JPEG is not supported".into());
+            0xc3 | 0xc5..=0xc7 | 0xca | 0xcb | 0xcd..=0xcf => {
+                return Err(
+                    "lossless, hierarchical or progressive arithmetic JPEG is not supported".into(),
+                );
             }
             0xda => {
                 let image = image.as_mut().ok_or("a scan before the frame header")?;
@@ -67,8 +73,8 @@ pub fn size(bytes: &[u8]) -> Option<(usize, usize)> {
     let mut position = 2;
     loop {
         match next_segment(bytes, &mut position).ok()?? {
-            (marker @ 0xc0..=0xc2, segment) => {
-                let frame = Frame::read(segment, marker == 0xc2).ok()?;
+            (marker @ (0xc0..=0xc2 | 0xc9), segment) => {
+                let frame = Frame::read(segment, marker).ok()?;
                 return Some((frame.width, frame.height));
             }
             // A scan before the frame.
@@ -119,6 +125,41 @@ fn segment<'a>(bytes: &'a [u8], position: &mut usize) -> Result<&'a [u8], String
     Ok(segment)
 }
 
+/// Entropy-coded data of a sequential scan, MCU by MCU.
+trait Sequential {
+    fn begin_mcu(&mut self) -> Result<(), String>;
+    fn sequential(&mut self, slot: usize, block: &mut Block);
+    fn end_mcu(&mut self) -> Result<(), String>;
+}
+
+impl Sequential for Decoder<'_> {
+    fn begin_mcu(&mut self) -> Result<(), String> {
+        self.begin_mcu()
+    }
+
+    fn sequential(&mut self, slot: usize, block: &mut Block) {
+        self.sequential(slot, block);
+    }
+
+    fn end_mcu(&mut self) -> Result<(), String> {
+        self.end_mcu()
+    }
+}
+
+impl Sequential for Arithmetic<'_> {
+    fn begin_mcu(&mut self) -> Result<(), String> {
+        self.begin_mcu()
+    }
+
+    fn sequential(&mut self, slot: usize, block: &mut Block) {
+        self.sequential(slot, block);
+    }
+
+    fn end_mcu(&mut self) -> Result<(), String> {
+        Arithmetic::end_mcu(self)
+    }
+}
+
 /// The frame while its scans come in.
 struct Image {
     frame: Frame,
@@ -126,8 +167,13 @@ struct Image {
     planes: Vec<Plane>,
     /// Coefficients of a progressive frame, per component.
     coefficients: Vec<Vec<Block>>,
-    /// Bits still missing per component and coefficient; libjpeg's `coef_bits`.
-    missing: Vec<[i8; 64]>,
+    /// Bits still missing per component of the first coefficients; libjpeg's `coef_bits`.
+    missing: Vec<Known>,
+    /// The same before the last scan of the component.
+    missing_before: Vec<Known>,
+    /// Scans read, and the last row of MCUs that the latest of them had data for.
+    scans: usize,
+    last_whole_row: usize,
     /// The table in force when a component's first scan began.
     quant: Vec<Option<Quant>>,
 }
@@ -142,7 +188,10 @@ impl Image {
         Image {
             planes: frame.components.iter().map(|c| window.plane(c)).collect(),
             coefficients: frame.components.iter().map(blocks).collect(),
-            missing: vec![[-1; 64]; frame.components.len()],
+            missing: vec![[-1; COEFFICIENTS]; frame.components.len()],
+            missing_before: vec![[-1; COEFFICIENTS]; frame.components.len()],
+            scans: 0,
+            last_whole_row: 0,
             quant: vec![None; frame.components.len()],
             frame,
             window,
@@ -164,9 +213,20 @@ impl Image {
             if self.quant[index].is_none() {
                 self.quant[index] = tables.quant[slot];
             }
-            for bits in &mut self.missing[index][scan.start..=scan.end] {
+            let missing = &mut self.missing[index];
+            match self.scans {
+                0 => self.missing_before[index][1..].fill(0),
+                _ => self.missing_before[index] = *missing,
+            }
+            for bits in missing.iter_mut().take(scan.end + 1).skip(scan.start) {
                 *bits = scan.low as i8;
             }
+        }
+        self.scans += 1;
+        if self.frame.arithmetic {
+            let mut decoder = Arithmetic::new(bytes, position, &scan, tables);
+            self.sequential(&mut decoder, &scan)?;
+            return Ok(decoder.end());
         }
         let mut decoder = Decoder::new(bytes, position, &scan, tables)?;
         if self.frame.progressive {
@@ -193,7 +253,7 @@ impl Image {
     }
 
     /// A sequential scan completes its components: each row of blocks goes to samples at once.
-    fn sequential(&mut self, decoder: &mut Decoder, scan: &Scan) -> Result<(), String> {
+    fn sequential(&mut self, decoder: &mut impl Sequential, scan: &Scan) -> Result<(), String> {
         let (mcus_x, mcus_y, mcu) = self.layout(scan);
         let mut rows: Vec<Vec<Block>> = mcu
             .iter()
@@ -239,9 +299,17 @@ impl Image {
 
     fn progressive(&mut self, decoder: &mut Decoder, scan: &Scan) -> Result<(), String> {
         let (mcus_x, mcus_y, mcu) = self.layout(scan);
+        // Rows of one component's blocks in a row of the frame's MCUs.
+        let rows = match scan.components[..] {
+            [(index, ..)] => self.frame.components[index].v,
+            _ => 1,
+        };
         for mcu_y in 0..mcus_y {
             for mcu_x in 0..mcus_x {
                 decoder.begin_mcu()?;
+                if !decoder.is_starved() {
+                    self.last_whole_row = mcu_y / rows;
+                }
                 for (slot, &(h, v)) in mcu.iter().enumerate() {
                     let index = scan.components[slot].0;
                     let stride = self.frame.components[index].padded_x;
@@ -260,6 +328,12 @@ impl Image {
 
     /// Samples of a progressive frame, then pixels.
     fn finish(mut self, tables: &Tables) -> Result<Part<'static>, String> {
+        let known = self.missing.iter().zip(&self.quant);
+        let smooth = self.frame.progressive
+            && smooth::applies(known.map(|(known, quant)| (known, quant.as_ref())));
+        if self.scans < 2 {
+            self.missing_before.fill([-1; COEFFICIENTS]);
+        }
         for index in 0..self.frame.components.len() {
             if self.missing[index][0] < 0 {
                 return Err("a colour component has no data".into());
@@ -267,14 +341,22 @@ impl Image {
             if !self.frame.progressive {
                 continue;
             }
-            // libjpeg would guess the missing bits from the blocks around.
-            if self.missing[index].iter().any(|&bits| bits != 0) {
-                return Err("the last scans of a progressive JPEG are missing".into());
-            }
             let coefficients = std::mem::take(&mut self.coefficients[index]);
             let stride = self.frame.components[index].padded_x;
             for (y, blocks) in coefficients.chunks_exact(stride).enumerate() {
-                self.samples(index, y, blocks)?;
+                if !smooth {
+                    self.samples(index, y, blocks)?;
+                    continue;
+                }
+                let component = &self.frame.components[index];
+                let known = match y / component.v > self.last_whole_row {
+                    true => &self.missing_before[index],
+                    false => &self.missing[index],
+                };
+                let quant = self.quant[index].as_ref().ok_or(NO_QUANT)?;
+                let mcus_y = self.frame.mcus_y;
+                let blocks = smooth::row(&coefficients, component, mcus_y, y, known, quant);
+                self.samples(index, y, &blocks)?;
             }
         }
         Ok(self.pixels(tables))

@@ -90,6 +90,11 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
+    /// Whether the data ended before the MCU that is next.
+    pub fn is_starved(&self) -> bool {
+        self.starved
+    }
+
     /// To be called after the last MCU: where in the file to look for the next marker.
     pub fn end(&self) -> usize {
         self.segment.position - if self.segment.marker.is_some() { 2 } else { 0 }
