@@ -1,9 +1,10 @@
 //! RADIO1D against upstream's tensors (spec/radio1d.md §9: 1e-5 * max(1, largest)).
 
-use crate::common::{fixture, shared};
+use crate::common::{fails, fixture, radio_eval, shared, stdout};
 use radio_eval::models::radio1d::{Given, Neck, Radio1d};
 use radio_eval::models::{BuildOptions, Features, Indices, IntermediateRequest, Request, backbone};
 use radio_eval::weights::{Checkpoint, safetensors};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
 
@@ -11,7 +12,10 @@ const TOLERANCE: f64 = 1e-5;
 
 fn load(folder: &Path, tokens: Option<i64>, neck: Neck) -> Radio1d {
     let options = BuildOptions {
-        radio1d: Given { tokens, neck },
+        radio1d: Given {
+            tokens,
+            neck: Some(neck),
+        },
         ..BuildOptions::default()
     };
     let checkpoint = Checkpoint::open(folder).expect("opens");
@@ -106,4 +110,87 @@ fn every_golden() {
         let compared = check(&folder.join(case));
         assert!(compared >= 16, "{case}: only {compared} outputs compared");
     }
+}
+
+/// kNN by the mean of the code, at three lengths: a record each, and a plot of them.
+#[test]
+fn code_lengths_are_swept() {
+    let home = tempfile::tempdir().unwrap();
+    let out = home.path().join("out");
+    let knn = |more: &[&str]| {
+        let mut command = radio_eval(home.path());
+        command
+            .args([
+                "imagenet",
+                "--data",
+                "imagenet-mini",
+                "--resolution",
+                "64",
+                "--limit",
+                "40",
+            ])
+            .args([
+                "--train-limit",
+                "2",
+                "--k",
+                "1",
+                "--batch-size",
+                "8",
+                "--json",
+                "--model",
+            ])
+            .arg(fixture("radio1d/two_levels"))
+            .arg("--out")
+            .arg(&out)
+            .args(more);
+        command
+    };
+    let told = stdout(&mut knn(&["--tokens", "1,4,900", "--neck", "tokens"]));
+    let records: Vec<Value> = serde_json::from_str(&told).unwrap();
+    let code = |record: &Value| record["options"]["code_tokens"].as_i64().unwrap();
+    // 64 px in patches of 4 and two mergings: 16 tokens at most.
+    assert_eq!(records.iter().map(code).collect::<Vec<_>>(), [1, 4, 16]);
+    let asked = |record: &Value| record["model"]["settings"]["tokens"].as_i64().unwrap();
+    assert_eq!(records.iter().map(asked).collect::<Vec<_>>(), [1, 4, 900]);
+    let plot = std::fs::read_to_string(out.join("knn_top1-tokens.svg")).unwrap();
+    assert!(plot.contains("tokens"), "{plot}");
+
+    let told = fails(&mut knn(&["--neck", "middle"]), 2);
+    assert!(told.contains("decoder, encoder, tokens"), "{told}");
+    let mut other = radio_eval(home.path());
+    other.args([
+        "imagenet",
+        "--data",
+        "imagenet-mini",
+        "--model",
+        "mini-dino",
+        "--tokens",
+        "4",
+    ]);
+    let told = fails(other.arg("--out").arg(&out), 2);
+    assert!(told.contains("--tokens does nothing"), "{told}");
+}
+
+/// Without a place in the picture, tokens are no map for a linear probe.
+#[test]
+fn a_code_is_no_map() {
+    let home = tempfile::tempdir().unwrap();
+    let mut probe = radio_eval(home.path());
+    probe
+        .args([
+            "ade20k", "--data", "ade-mini", "--preset", "mini", "--neck", "encoder",
+        ])
+        .args([
+            "--resolution",
+            "64",
+            "--iterations",
+            "2",
+            "--skip-check",
+            "--model",
+        ])
+        .arg(fixture("radio1d/two_levels"))
+        .arg("--out")
+        .arg(home.path().join("out"));
+    let told = fails(&mut probe, 2);
+    assert!(told.contains("use --neck decoder"), "{told}");
 }

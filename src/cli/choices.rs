@@ -3,6 +3,7 @@
 
 use crate::config::DatasetLayout;
 use crate::heads::Curve;
+use crate::models::radio1d::Neck;
 use crate::tasks::segmentation::Preset;
 use crate::tasks::segmentation::recipe::{Inference, TrainFeatures};
 use clap::ValueEnum;
@@ -53,6 +54,12 @@ choices!(Curve {
     Poly: "poly", "mmengine's LinearLR, then PolyLR to 0";
     Cosine: "cosine", "Linear warm-up, then half a cosine to 0 (the annealing of one-cycle schedules)";
     Ramp: "ramp", "The miniature world's `min(1, (i + 1) / warmup) * (1 - i / iterations)`";
+});
+
+choices!(Neck {
+    Decoder: "decoder", "The decoder's summary and a feature per patch";
+    Encoder: "encoder", "The encoder's summary and its code";
+    Tokens: "tokens", "The mean of the code's tokens, and the code";
 });
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::numbers;
 use super::tables::TableArgs;
+use crate::models::radio1d::{self, MOST_TOKENS, Neck};
 use crate::models::torchscript::{Given, Layout};
 use crate::models::{BuildOptions, ModelSpec, Window, clip, eradio, radio};
 use crate::runtime::device::{self, default_threads};
@@ -41,6 +42,14 @@ pub struct ModelArgs {
     /// LayerNorm eps in C-RADIOv4's attention head: 1e-6 (default), or 1e-5 as older timm has it
     #[arg(long, value_name = "EPS", value_parser = numbers::positive)]
     pub attention_head_eps: Option<f64>,
+    /// Tokens of the code of a picture, as many as there are by default; several with commas give
+    /// a record each (RADIO1D)
+    #[arg(long, value_delimiter = ',', value_parser = numbers::count(MOST_TOKENS as usize))]
+    pub tokens: Vec<usize>,
+    /// What makes the features: decoder (a feature per patch; the default), encoder, or tokens (the
+    /// mean of the code) (RADIO1D)
+    #[arg(long)]
+    pub neck: Option<Neck>,
     /// Mean per channel of pixels in `[0,1]` (TorchScript; else from MODEL.toml beside MODEL.pt)
     #[arg(long, value_name = "R,G,B", value_parser = parse_channels)]
     pub mean: Option<[f64; 3]>,
@@ -84,29 +93,34 @@ pub fn set_threads(asked: Option<usize>, rank: Rank) {
 }
 
 impl ModelArgs {
-    /// One spec per model.
+    /// One spec per model and code length.
     pub fn specs(&self) -> Result<Vec<ModelSpec>> {
         if self.weights.is_some() && self.models.len() > 1 {
             return Err(Error::usage(
                 "--weights goes with one --model only; name each model's file as --model PATH instead",
             ));
         }
-        Ok(self
-            .models
-            .iter()
-            .map(|model| ModelSpec {
-                model: model.clone(),
-                weights: self.weights.clone(),
-                random_weights: self.random_weights,
-            })
-            .collect())
+        let lengths: Vec<Option<i64>> = match self.tokens.as_slice() {
+            [] => vec![None],
+            tokens => tokens.iter().map(|&n| Some(n as i64)).collect(),
+        };
+        let spec = |(model, tokens): (&String, &Option<i64>)| ModelSpec {
+            model: model.clone(),
+            weights: self.weights.clone(),
+            random_weights: self.random_weights,
+            tokens: *tokens,
+        };
+        let pairs = (self.models.iter()).flat_map(|m| lengths.iter().map(move |n| (m, n)));
+        Ok(pairs.map(spec).collect())
     }
 
     /// The spec, where a command takes one model.
     pub fn single(&self) -> Result<ModelSpec> {
         match self.specs()?.as_slice() {
             [spec] => Ok(spec.clone()),
-            _ => Err(Error::usage("this command takes one --model")),
+            _ => Err(Error::usage(
+                "this command takes one --model (and one number of --tokens)",
+            )),
         }
     }
 
@@ -127,6 +141,10 @@ impl ModelArgs {
             },
             clip: clip::Options {
                 tokens_before_norm: self.tokens_before_norm,
+            },
+            radio1d: radio1d::Given {
+                tokens: None,
+                neck: self.neck,
             },
             torchscript: Given {
                 step: self.step,

@@ -114,6 +114,7 @@ fn options(args: &LatencyArgs, sweep: &LatencyConfig) -> Result<Options> {
     let spec = |model: &String| ModelSpec {
         model: model.clone(),
         weights: args.weights.clone(),
+        tokens: None,
         random_weights: (args.weights.is_none() && zoo::find(model).is_ok())
             .then_some(args.random_weights),
     };

@@ -152,6 +152,17 @@ pub trait Backbone: Send {
         [0.0; 3]
     }
 
+    /// Tokens of a picture's code at this size, where the network makes a code of chosen length
+    /// (RADIO1D): as many as were asked for, as far as there are so many.
+    fn code_length(&self, _height: i64, _width: i64) -> Option<i64> {
+        None
+    }
+
+    /// Whether its spatial features have a place in the picture each, in raster order.
+    fn has_spatial_map(&self) -> bool {
+        true
+    }
+
     /// Runs the network on `x` and gives what `request` asks for. Callers go through [`run`] or
     /// its siblings, which check the input and turn libtorch failures into errors.
     ///

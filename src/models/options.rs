@@ -108,7 +108,7 @@ impl BuildOptions {
     fn given(&self) -> Vec<Flag> {
         let flags = [
             (Flag::AttentionHeadEps, self.attention_head_eps.is_some()),
-            (Flag::Neck, self.radio1d.neck != radio1d::Neck::default()),
+            (Flag::Neck, self.radio1d.neck.is_some()),
             (Flag::Nhwc, self.torchscript.layout.is_some()),
             (
                 Flag::PosAlignCorners,

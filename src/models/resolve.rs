@@ -17,6 +17,8 @@ pub struct ModelSpec {
     pub model: String,
     pub weights: Option<PathBuf>,
     pub random_weights: Option<u64>,
+    /// Tokens of the code (RADIO1D).
+    pub tokens: Option<i64>,
 }
 
 /// A loaded model and where it came from.
@@ -49,6 +51,9 @@ pub fn resolve(spec: &ModelSpec, options: &BuildOptions) -> Result<Resolved> {
     };
     cpu::warn_where_slow(options.device, options.run_kind());
     let mut options = options.clone();
+    if spec.tokens.is_some() {
+        options.radio1d.tokens = spec.tokens;
+    }
     if let Some(entry) = entry {
         options.zoo_hints = (entry.hints)();
     }

@@ -58,6 +58,9 @@ impl Splits {
     }
 }
 
+/// Option of a record: tokens of the code of each picture, where the network makes one (RADIO1D).
+pub const CODE_TOKENS: &str = crate::report::plot::tokens::CODE_TOKENS;
+
 /// Classes ranked per sample: enough for top-5.
 pub const RANKED: usize = 5;
 
@@ -168,6 +171,10 @@ impl Job<'_> {
         .benchmark(benchmark(self.data))
         .option("limit", self.limit)
         .stage("load", self.load_s);
+        let (height, width) = self.resolution;
+        if let Some(tokens) = extractor.model.backbone.code_length(height, width) {
+            record = record.option(CODE_TOKENS, tokens);
+        }
         for warning in &self.data.warnings {
             record = record.warning(warning);
         }

@@ -11,8 +11,10 @@ use super::{Outcome, numbers};
 use crate::config::DatasetLayout;
 use crate::data::classification::{self, Classification, OpenOptions};
 use crate::data::transform::Transform;
+use crate::metrics::accuracy;
 use crate::models::{ModelSpec, resolve, zoo};
-use crate::report::ModelPart;
+use crate::report::plot::tokens;
+use crate::report::{ModelPart, Record};
 use crate::runtime::Runtime;
 use crate::runtime::limits::check_batch;
 use crate::tasks::Finished;
@@ -204,7 +206,27 @@ pub fn run(args: &ImagenetArgs, progress: bool) -> anyhow::Result<Outcome> {
             },
         )
     });
+    let outcome = outcome.and_then(|()| match args.model.tokens.len() {
+        0 | 1 => Ok(()),
+        _ => plot_tokens(&results, &args.output.out),
+    });
     results.end(outcome)
+}
+
+/// `knn_top1-tokens.svg` (and zero-shot's) beside the records of several code lengths.
+fn plot_tokens(results: &Results, folder: &Path) -> Result<()> {
+    for metric in [&accuracy::KNN_TOP1, &accuracy::ZERO_SHOT_TOP1] {
+        let measured = |record: &Record| record.metrics.contains_key(metric.name);
+        if results.records().iter().any(measured) {
+            let path = folder.join(format!("{}-tokens.svg", metric.name));
+            let plot = tokens::draw(results.records(), metric)?;
+            for sentence in plot.save(&path)? {
+                tracing::warn!("{sentence}");
+            }
+            tracing::info!("wrote {}", path.display());
+        }
+    }
+    Ok(())
 }
 
 /// A misspelt last model should not be found out after hours of work on the first.

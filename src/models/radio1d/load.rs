@@ -108,6 +108,7 @@ impl Radio1d {
         folded: bool,
     ) -> Result<Self> {
         let given = options.radio1d;
+        let neck = given.neck.unwrap_or_default();
         if let Some(n) = given.tokens
             && !(1..=MOST_TOKENS).contains(&n)
         {
@@ -139,9 +140,6 @@ impl Radio1d {
         root.skip("summary_idxs");
 
         let heads = adaptors(checkpoint, Args::of(&checkpoint.config))?;
-        if given.neck != Neck::Decoder && !heads.is_empty() {
-            tracing::debug!("adaptors read the decoder; this neck has none");
-        }
         let head_store = ParamStore::new(checkpoint, options.device, Kind::Float);
         let eps = attention_eps(options, &heads)?;
         let adaptors = heads
@@ -154,7 +152,7 @@ impl Radio1d {
 
         let mut settings = Map::new();
         constants.note(&mut settings);
-        settings.insert("neck".into(), json!(given.neck.name()));
+        settings.insert("neck".into(), json!(neck.name()));
         settings.insert(
             "tokens".into(),
             given.tokens.map_or(json!("all"), |n| json!(n)),
@@ -168,7 +166,7 @@ impl Radio1d {
             settings.insert("spectral_fold".into(), json!(true));
         }
         let count = shape.summary.len() as i64;
-        let (summary_dim, spatial_dim) = match given.neck {
+        let (summary_dim, spatial_dim) = match neck {
             Neck::Decoder => (count * shape.width(), shape.width()),
             Neck::Encoder => (count * shape.code_width(), shape.code_width()),
             Neck::Tokens => (shape.code_width(), shape.code_width()),
@@ -187,7 +185,7 @@ impl Radio1d {
             summary_dim,
             spatial_dim,
             prefix_tokens: shape.prefix_tokens,
-            adaptors: match given.neck {
+            adaptors: match neck {
                 Neck::Decoder => adaptors.iter().map(|a| a.name.clone()).collect(),
                 Neck::Encoder | Neck::Tokens => Vec::new(),
             },
@@ -204,7 +202,7 @@ impl Radio1d {
             encoder,
             decoder,
             adaptors,
-            neck: given.neck,
+            neck,
             tokens: given.tokens,
             shape,
             info,

@@ -12,7 +12,7 @@ mod encoder;
 mod load;
 mod shape;
 
-pub use load::Radio1dArchitecture;
+pub use load::{MOST_TOKENS, Radio1dArchitecture};
 pub use shape::Shape;
 
 use super::normalise::Normalise;
@@ -47,23 +47,13 @@ impl Neck {
     }
 }
 
-impl std::str::FromStr for Neck {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        [Neck::Decoder, Neck::Encoder, Neck::Tokens]
-            .into_iter()
-            .find(|neck| neck.name() == text)
-            .ok_or_else(|| "use decoder, encoder or tokens".into())
-    }
-}
-
 /// What the user says about a RADIO1D.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Given {
     /// Tokens of the code; as many as there are by default.
     pub tokens: Option<i64>,
-    pub neck: Neck,
+    /// [`Neck::Decoder`] by default.
+    pub neck: Option<Neck>,
 }
 
 /// A RADIO1D student with one of its necks.
@@ -89,7 +79,7 @@ impl Radio1d {
 
     /// Tokens of the code of an input with this patch grid: those asked for, as far as there are
     /// so many (floor(h w / 4^M)).
-    pub fn code_length(&self, grid: (i64, i64)) -> i64 {
+    fn tokens_of(&self, grid: (i64, i64)) -> i64 {
         let limit = self.shape.token_limit(grid);
         self.tokens.map_or(limit, |n| n.min(limit))
     }
@@ -113,7 +103,7 @@ impl Radio1d {
         grid: (i64, i64),
         request: &Request,
     ) -> Result<(Code, Vec<Intermediate>)> {
-        let n = self.code_length(grid);
+        let n = self.tokens_of(grid);
         if n == 0 {
             return Err(Error::usage(format!(
                 "a picture of {}x{} patches is too small for a single token; take a larger --resolution",
@@ -156,6 +146,15 @@ impl Radio1d {
 impl Backbone for Radio1d {
     fn info(&self) -> &BackboneInfo {
         &self.info
+    }
+
+    fn code_length(&self, height: i64, width: i64) -> Option<i64> {
+        let patch = self.shape.patch;
+        Some(self.tokens_of((height / patch, width / patch)))
+    }
+
+    fn has_spatial_map(&self) -> bool {
+        self.neck == Neck::Decoder
     }
 
     fn forward(&self, x: &Tensor, request: &Request) -> Result<Features> {

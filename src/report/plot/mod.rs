@@ -6,6 +6,7 @@ mod canvas;
 mod dots;
 pub mod latency;
 pub mod lines;
+pub mod tokens;
 
 use super::Record;
 use crate::Result;

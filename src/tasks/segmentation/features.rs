@@ -13,6 +13,12 @@ pub struct SpatialFeatures<'a> {
 impl SpatialFeatures<'_> {
     /// [B,3,H,W] in [0,1] -> [B,C,h,w] in fp32, without gradients.
     pub fn map(&self, pixels: &Tensor) -> Result<Tensor> {
+        if !self.model.backbone.has_spatial_map() {
+            return Err(Error::usage(format!(
+                "the tokens of {} have no places in the picture with this --neck; use --neck decoder",
+                self.model.name
+            )));
+        }
         let request = Request::adaptors(self.adaptor);
         let features = backbone::run(self.model.backbone.as_ref(), pixels, &request)?;
         let (tokens, (rows, columns)) = match self.adaptor {
