@@ -17,6 +17,7 @@ mod images;
 mod interrupt;
 mod knn;
 mod latency;
+mod models;
 mod plots;
 mod published;
 mod radio1d;
