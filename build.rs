@@ -14,6 +14,7 @@ const VERSION_HEADER: &str = "torch/headeronly/version.h";
 const SHIM: &str = "src/runtime/shim";
 const SHIM_LIBRARY: &str = "radio_eval_shim";
 const SHIM_FILES: &[&str] = &[
+    "autocast.cpp",
     "observe.cpp",
     "device.cpp",
     "packed.cpp",

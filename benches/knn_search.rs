@@ -44,7 +44,7 @@ fn main() -> anyhow::Result<()> {
     for round in 0..3 {
         let memory = PeakMemory::start();
         let started = Instant::now();
-        let found = search(query_rows, key_rows, k as usize, device, &mut |_| {})?;
+        let found = search(&query_rows, &key_rows, k as usize, device, &mut |_| {})?;
         let rate = flop / started.elapsed().as_secs_f64();
         search_rates.0.push(rate);
         println!(

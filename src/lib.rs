@@ -19,6 +19,7 @@ pub mod models;
 pub mod report;
 pub mod rng;
 pub mod runtime;
+pub mod store;
 pub mod tasks;
 pub mod weights;
 

@@ -308,10 +308,20 @@ fn killed_in_the_middle_the_same_command_gives_the_identical_record() {
     );
 }
 
+/// Every file of that name in the feature stores.
+fn stored(cache: &Path, name: &str) -> Vec<PathBuf> {
+    walkdir::WalkDir::new(cache)
+        .sort_by_file_name()
+        .into_iter()
+        .filter_map(|entry| Some(entry.ok()?.into_path()))
+        .filter(|path| path.file_name().is_some_and(|n| n == name))
+        .collect()
+}
+
 /// (done, total) of a feature store that is begun and not complete.
 fn unfinished(cache: &Path) -> Option<(u64, u64)> {
-    for folder in std::fs::read_dir(cache).ok()?.flatten() {
-        let Ok(text) = std::fs::read(folder.path().join("header.json")) else {
+    for path in stored(cache, "header.json") {
+        let Ok(text) = std::fs::read(path) else {
             continue;
         };
         let header: Value = serde_json::from_slice(&text).unwrap();
@@ -323,16 +333,15 @@ fn unfinished(cache: &Path) -> Option<(u64, u64)> {
     None
 }
 
-/// Name and bytes of every stored feature file.
-fn features(cache: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut all: Vec<(String, Vec<u8>)> = std::fs::read_dir(cache)
-        .unwrap()
-        .map(|folder| {
-            let folder = folder.unwrap();
-            let bytes = std::fs::read(folder.path().join("features.f32")).unwrap();
-            (folder.file_name().to_string_lossy().into_owned(), bytes)
-        })
-        .collect();
-    all.sort();
+/// Place and bytes of every stored feature file.
+fn features(cache: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut all = Vec::new();
+    for name in ["summary.values", "content.values"] {
+        for path in stored(cache, name) {
+            let bytes = std::fs::read(&path).unwrap();
+            all.push((path.strip_prefix(cache).unwrap().to_path_buf(), bytes));
+        }
+    }
+    assert_eq!(all.len(), 4);
     all
 }

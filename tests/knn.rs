@@ -19,8 +19,8 @@ fn golden_votes_are_equal() {
 
     let (queries, keys) = (floats("eval"), floats("train"));
     let found = search(
-        Rows::new(&queries, 32).unwrap(),
-        Rows::new(&keys, 32).unwrap(),
+        &Rows::new(&queries, 32).unwrap(),
+        &Rows::new(&keys, 32).unwrap(),
         20,
         Device::Cpu,
         &mut |_| {},

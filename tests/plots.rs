@@ -61,6 +61,7 @@ fn accuracy(model: &str, side: i64, data: &str, top1: f64) -> Record {
         split: "val".into(),
         samples: 500,
         fingerprint: data.into(),
+        fingerprint_of: String::new(),
         skipped: 0,
         transform: json!({"resize": "cover", "size": [side, side], "multiple": 16}),
     }];

@@ -14,6 +14,7 @@ fn part(split: &str, samples: u64, transform: Value) -> DataPart {
         split: split.into(),
         samples,
         fingerprint: "ff".into(),
+        fingerprint_of: String::new(),
         skipped: 0,
         transform,
     }

@@ -38,6 +38,7 @@ pub fn record(model: &str, k: i64, top1: f64) -> Record {
             split: "val".into(),
             samples: 500,
             fingerprint: "ff".into(),
+            fingerprint_of: String::new(),
             skipped: 0,
             transform: json!({"mode": "cover"}),
         }],

@@ -1,11 +1,11 @@
 //! `radio-eval ade20k`: linear-probe segmentation.
 
+use super::Outcome;
 use super::common::{ModelArgs, OutputArgs, RuntimeArgs};
 use super::recipe::RecipeArgs;
-use super::{Outcome, output};
+use super::results::Results;
 use crate::data::segmentation::{self, OpenOptions};
 use crate::models::resolve;
-use crate::report::Record;
 use crate::tasks::segmentation::{Options, run as probe_run};
 use clap::Args;
 use std::path::PathBuf;
@@ -115,11 +115,14 @@ impl DataArgs {
 pub fn run(args: &Ade20kArgs, progress: bool) -> anyhow::Result<Outcome> {
     let runtime = args.runtime.runtime()?;
     let recipe = args.recipe.recipe()?;
-    output::prepare(&args.output.out)?;
+    let mut results = Results::begin(
+        "Linear-probe segmentation",
+        &args.output.out,
+        &args.output.tables,
+    )?;
     let data = segmentation::open(&args.data.name(), &args.data.options())?;
-    let mut records: Vec<Record> = Vec::new();
     let specs = args.model.specs()?;
-    for spec in &specs {
+    let outcome = specs.iter().try_for_each(|spec| {
         let model = resolve(spec, &args.model.build_options(&runtime))?;
         let options = Options {
             adaptor: args.adaptor.clone(),
@@ -135,11 +138,13 @@ pub fn run(args: &Ade20kArgs, progress: bool) -> anyhow::Result<Outcome> {
             skip_check: args.skip_check,
             show: progress,
         };
-        let finished = probe_run(&model, &data, recipe.clone(), &options, &runtime)?;
-        let path = finished.write(&args.output.out, &data)?;
-        tracing::info!("wrote {}", path.display());
-        records.push(finished.record);
-    }
-    output::print("Linear-probe segmentation", &records, &args.output)?;
-    Ok(Outcome::Done)
+        results.add(probe_run(
+            &model,
+            &data,
+            recipe.clone(),
+            &options,
+            &runtime,
+        )?)
+    });
+    results.end(outcome)
 }

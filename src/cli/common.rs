@@ -1,6 +1,7 @@
 //! Flags that several subcommands share.
 
 use super::numbers;
+use super::tables::TableArgs;
 use crate::models::torchscript::{Given, Layout};
 use crate::models::{BuildOptions, ModelSpec, Purpose, Window};
 use crate::runtime::device::{self, default_threads};
@@ -198,13 +199,6 @@ pub struct OutputArgs {
     /// Folder for the records, one JSON file per cell
     #[arg(long, default_value = "results/run")]
     pub out: PathBuf,
-    /// Print an array of records instead of the table
-    #[arg(long)]
-    pub json: bool,
-    /// Also write the table as CSV
-    #[arg(long, value_name = "FILE")]
-    pub csv: Option<PathBuf>,
-    /// Also write the table as Markdown
-    #[arg(long, value_name = "FILE")]
-    pub markdown: Option<PathBuf>,
+    #[command(flatten)]
+    pub tables: TableArgs,
 }

@@ -1,23 +1,24 @@
 //! `radio-eval latency`: how fast models are, side by side.
 
+use super::Outcome;
 use super::common::{self, Resolution};
 use super::latency_sweep::LatencyConfig;
 use super::numbers::MAX_THREADS;
-use super::{Outcome, output};
+use super::results::Results;
+use super::tables::TableArgs;
 use crate::metrics::{self, Definition, latency as metric};
 use crate::models::{ModelSpec, zoo};
+use crate::report::Record;
 use crate::report::plot::{self, accuracy_throughput};
-use crate::report::render::{self, Renderer};
-use crate::report::{Record, Table, write_text};
 use crate::runtime::shim::{OperatorRow, allow_tf32};
 use crate::runtime::{Precision, Rank, device};
+use crate::tasks::Finished;
 use crate::tasks::latency::{self, Observer, Options};
 use crate::{Error, Result};
 use clap::Args;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Columns of the table for people; the CSV has them all.
+/// Metrics of the table for people; programs get them all.
 const SHOWN: &[&Definition] = &[
     &metric::LATENCY_MS_P50,
     &metric::LATENCY_MS_P90,
@@ -33,7 +34,7 @@ const SHOWN: &[&Definition] = &[
 /// Measure latency and throughput, models in turns; random weights unless --weights or a path
 #[derive(Debug, Args)]
 pub struct LatencyArgs {
-    /// Read the sweep from a TOML file (flags override it); also writes table.md, table.csv and
+    /// Read the sweep from a TOML file (flags override it); also writes the table in every format and
     /// plots into the output folder
     #[arg(long)]
     pub config: Option<PathBuf>,
@@ -52,7 +53,7 @@ pub struct LatencyArgs {
     /// Metric of the accuracy plot
     #[arg(long, default_value = "knn_top1")]
     pub accuracy: String,
-    /// Write table.md, table.csv and plots into the output folder
+    /// Write the table in every format, and plots, into the output folder
     #[arg(long)]
     pub plots: bool,
     /// Print the operators of one pass, slowest first, on stderr
@@ -64,15 +65,8 @@ pub struct LatencyArgs {
     /// Let fp32 matrix products on CUDA use TF32
     #[arg(long)]
     pub tf32: bool,
-    /// Print an array of records instead of the table
-    #[arg(long)]
-    pub json: bool,
-    /// Also write the table, with every column, as CSV
-    #[arg(long, value_name = "FILE")]
-    pub csv: Option<PathBuf>,
-    /// Also write the table as Markdown
-    #[arg(long, value_name = "FILE")]
-    pub markdown: Option<PathBuf>,
+    #[command(flatten)]
+    pub tables: TableArgs,
 }
 
 pub fn run(args: LatencyArgs) -> anyhow::Result<Outcome> {
@@ -98,36 +92,16 @@ pub fn run(args: LatencyArgs) -> anyhow::Result<Outcome> {
         allow_tf32(args.tf32)?;
     }
     let out = sweep.out.unwrap_or_else(|| "results/latency".into());
-    output::prepare(&out)?;
-    let mut writer = Writer { out: &out };
-    let records = latency::run(&options, &mut writer)?;
-
-    let full = Table::from_records("Latency and throughput", &records);
-    let shown = full.clone().with_metrics(SHOWN);
-    if args.json {
-        let mut stdout = std::io::stdout().lock();
-        writeln!(stdout, "{}", serde_json::to_string_pretty(&records)?)?;
-    } else {
-        write!(
-            std::io::stdout().lock(),
-            "{}",
-            render::TERMINAL.render(&shown)?
-        )?;
-    }
-    let folder = (args.plots || args.config.is_some()).then_some(out.as_path());
-    let beside = |name: &str| folder.map(|f| f.join(name));
-    let save = |path: Option<PathBuf>, renderer: &dyn Renderer, table: &Table| match path {
-        Some(path) => write_text(&path, &renderer.render(table)?),
-        None => Ok(()),
-    };
-    save(args.csv.clone(), render::CSV, &full)?;
-    save(beside("table.csv"), render::CSV, &full)?;
-    save(args.markdown.clone(), render::MARKDOWN, &shown)?;
-    save(beside("table.md"), render::MARKDOWN, &shown)?;
-    if let Some(folder) = folder {
-        draw(folder, &args, &records)?;
-    }
-    Ok(Outcome::Done)
+    let mut results = Results::begin("Latency and throughput", &out, &args.tables)?.showing(SHOWN);
+    let measured = latency::run(&options, &mut Writer(&mut results));
+    let measured = measured.and_then(|()| {
+        if args.plots || args.config.is_some() {
+            results.write_tables()?;
+            draw(&out, &args, results.records())?;
+        }
+        Ok(())
+    });
+    results.end(measured)
 }
 
 fn options(args: &LatencyArgs, sweep: &LatencyConfig) -> Result<Options> {
@@ -211,11 +185,9 @@ fn draw(folder: &Path, args: &LatencyArgs, records: &[Record]) -> Result<()> {
 }
 
 /// Logs stages and writes each record as soon as it is there: a later failure loses nothing.
-struct Writer<'a> {
-    out: &'a Path,
-}
+struct Writer<'a, 'b>(&'a mut Results<'b>);
 
-impl Observer for Writer<'_> {
+impl Observer for Writer<'_, '_> {
     fn stage(&mut self, text: &str) {
         tracing::info!("{text}");
     }
@@ -238,10 +210,7 @@ impl Observer for Writer<'_> {
         }
     }
 
-    fn finished(&mut self, record: &Record) -> Result<()> {
-        for warning in &record.warnings {
-            tracing::warn!("{warning}");
-        }
-        output::write(self.out, record)
+    fn finished(&mut self, finished: Finished) -> Result<()> {
+        self.0.add(finished)
     }
 }

@@ -12,9 +12,11 @@ pub mod latency_sweep;
 pub mod logging;
 pub mod models;
 pub mod numbers;
-pub mod output;
 pub mod recipe;
+pub mod results;
+pub mod tables;
 pub mod verify;
+pub mod vlm_export;
 
 use crate::{Error, runtime};
 use clap::{Parser, Subcommand};
@@ -47,6 +49,7 @@ pub enum Command {
     Fetch(fetch::FetchArgs),
     Verify(verify::VerifyArgs),
     Ade20k(Box<ade20k::Ade20kArgs>),
+    VlmExport(Box<vlm_export::VlmExportArgs>),
 }
 
 /// How a command that did its work ended.
@@ -62,7 +65,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
     runtime::interrupt::install()?;
     let progress = logging::progress_wanted(cli.quiet);
     match cli.command {
-        Command::Imagenet(args) => imagenet::run(&args, progress).map(|()| Outcome::Done),
+        Command::Imagenet(args) => imagenet::run(&args, progress),
         Command::Models(args) => models::run(&args),
         Command::Datasets(args) => datasets::run(&args),
         Command::Latency(args) => latency::run(args),
@@ -70,6 +73,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Fetch(args) => fetch::run(&args, progress),
         Command::Verify(args) => verify::run(&args),
         Command::Ade20k(args) => ade20k::run(&args, progress),
+        Command::VlmExport(args) => vlm_export::run(&args, progress, cli.quiet),
     }
 }
 

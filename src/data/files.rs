@@ -1,6 +1,7 @@
 //! Images without labels: one file, or every image of a folder or tar file.
 
 use super::classification::is_image;
+use super::content::Stamp;
 use super::labelled::{LabelledSet, Samples, TreeSamples};
 use super::source::Source;
 use super::tree::FileTree;
@@ -53,5 +54,9 @@ impl Samples for OneFile {
 
     fn read(&self, _index: usize) -> Result<Vec<u8>> {
         std::fs::read(&self.path).map_err(|e| Error::file(&self.path, e))
+    }
+
+    fn stamp(&self, _index: usize) -> Option<Stamp> {
+        Stamp::new(&self.path, &std::fs::metadata(&self.path).ok()?, &[])
     }
 }

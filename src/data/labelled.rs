@@ -1,5 +1,6 @@
 //! Samples with class labels: what every classification layout ends up as.
 
+use super::content::Stamp;
 use super::source::Source;
 use super::tree::FileTree;
 use crate::Result;
@@ -19,6 +20,9 @@ pub trait Samples: Send + Sync {
     fn size(&self, index: usize) -> u64;
 
     fn read(&self, index: usize) -> Result<Vec<u8>>;
+
+    /// See [`Source::stamp`].
+    fn stamp(&self, index: usize) -> Option<Stamp>;
 }
 
 /// Some files of a [`FileTree`].
@@ -49,6 +53,10 @@ impl Samples for TreeSamples {
 
     fn read(&self, index: usize) -> Result<Vec<u8>> {
         self.tree.read(self.files[index] as usize)
+    }
+
+    fn stamp(&self, index: usize) -> Option<Stamp> {
+        self.tree.stamp(self.files[index] as usize)
     }
 }
 
@@ -93,5 +101,9 @@ impl Source for LabelledSet {
 
     fn size(&self, index: usize) -> u64 {
         self.samples.size(index)
+    }
+
+    fn stamp(&self, index: usize) -> Option<Stamp> {
+        self.samples.stamp(index)
     }
 }

@@ -1,7 +1,9 @@
 //! A data set as indexed, encoded and annotated images.
 
 use super::annotation::Annotation;
+use super::content::{ContentHash, Stamp};
 use crate::Result;
+use sha2::{Digest, Sha256};
 
 /// Random access to the images of a split, in one fixed order that does not depend on the order
 /// of files on disk. Shared by worker threads.
@@ -37,4 +39,15 @@ pub trait Source: Send + Sync {
 
     /// Encoded size in bytes, for the fingerprint.
     fn size(&self, index: usize) -> u64;
+
+    /// A sign of the image's bytes (and its mask's) that costs no reading: while it is the same,
+    /// so are they. `None` where there is none.
+    fn stamp(&self, _index: usize) -> Option<Stamp> {
+        None
+    }
+
+    /// SHA-256 of the image's encoded bytes (and its mask's); reads them.
+    fn content_hash(&self, index: usize) -> Result<ContentHash> {
+        Ok(Sha256::digest(self.read(index)?).into())
+    }
 }

@@ -46,6 +46,10 @@ impl AdamW {
         }
     }
 
+    pub fn options(&self) -> AdamWOptions {
+        self.options
+    }
+
     /// One update with rate `lr` from the gradients of `parameters`, which are then cleared.
     /// Follows torch's single-tensor path operation by operation.
     pub fn step(&mut self, parameters: &[&Tensor], lr: f64) {

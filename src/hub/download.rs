@@ -4,7 +4,7 @@ use super::cache::{HubCache, RepoKind};
 use super::checksum;
 use super::client::{Hub, RemoteFile};
 use super::failure::{Failure, Patience};
-use crate::runtime::interrupt;
+use crate::runtime::{disk, interrupt};
 use crate::{Error, Result, files};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -83,7 +83,7 @@ impl<'a> Plan<'a> {
             file.size.saturating_sub(blob.max(part))
         };
         let needed: u64 = self.files.iter().map(missing).sum();
-        let free = free_space(blobs)?;
+        let free = disk::free_bytes(blobs)?;
         if needed > 0 && needed.saturating_add(SPARE) > free {
             return Err(Error::file(
                 blobs,
@@ -274,10 +274,4 @@ fn link(blob: &Path, snapshot: &Path, name: &str) -> Result<()> {
     let fresh = suffixed(&path, &format!(".{}.tmp", std::process::id()));
     std::os::unix::fs::symlink(&target, &fresh).map_err(fail)?;
     std::fs::rename(&fresh, &path).map_err(fail)
-}
-
-/// Bytes that this user may still write to the file system of `folder`.
-fn free_space(folder: &Path) -> Result<u64> {
-    let stats = rustix::fs::statvfs(folder).map_err(|e| Error::file(folder, e))?;
-    Ok(stats.f_bavail.saturating_mul(stats.f_frsize))
 }

@@ -1,9 +1,11 @@
 //! The list of architectures: how a checkpoint finds the code that runs it.
 
 use super::backbone::Backbone;
+use super::recognise;
 use crate::weights::spectral::Rule;
 use crate::weights::{Checkpoint, Registry, Source};
 use crate::{Error, Result};
+use serde_json::Value;
 use tch::{Device, Kind};
 
 /// E-RADIO's attention window.
@@ -93,6 +95,15 @@ pub trait Architecture: Sync {
     /// Whether `checkpoint` holds such a network: by its config or args, else by its keys.
     fn recognises(&self, checkpoint: &Checkpoint) -> bool;
 
+    /// Whether `config` is in this architecture's own words: what lies beside weights, or inside
+    /// them, may as well be a trainer's settings or of another model.
+    fn describes(&self, config: &Value) -> bool;
+
+    /// Names of tensors by which files of this architecture are known, for messages.
+    fn landmarks(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Builds the network; strict about tensors. With [`crate::weights::Source::Random`], sizes
     /// come from `checkpoint.config` alone.
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>>;
@@ -126,34 +137,11 @@ pub static ARCHITECTURES: &[&dyn Architecture] = &[
 
 /// Builds whatever network `checkpoint` holds.
 pub fn build(checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
-    let architecture = ARCHITECTURES
-        .iter()
-        .find(|a| a.recognises(checkpoint))
-        .ok_or_else(|| {
-            let known: Vec<_> = ARCHITECTURES.iter().map(|a| a.name()).collect();
-            Error::file(
-                &checkpoint.path,
-                format!(
-                    "neither the config nor the tensor names are of an architecture known here ({}); \
-                     bare tensors need their config.json or args JSON beside them",
-                    known.join(", ")
-                ),
-            )
-        })?;
-    let checkpoint = &match options.purpose {
-        Purpose::Inference => checkpoint.clone(),
-        Purpose::Training => {
-            check_trainable(*architecture, checkpoint, options)?;
-            checkpoint.with_provenance()
-        }
-    };
-    crate::runtime::guard(|| {
-        let _no_grad = tch::no_grad_guard();
-        architecture.build(checkpoint, options)
-    })
+    recognise::find(checkpoint)?.build(options)
 }
 
-fn check_trainable(
+/// Whether a network of this architecture can be built for training from `checkpoint`.
+pub(super) fn check_trainable(
     architecture: &dyn Architecture,
     checkpoint: &Checkpoint,
     options: &BuildOptions,

@@ -121,11 +121,33 @@ impl BackboneInfo {
             ),
         }))
     }
+
+    /// An error naming the adaptors there are when `name` is none of them.
+    pub fn check_adaptor(&self, name: &str) -> Result<()> {
+        if self.adaptors.iter().any(|adaptor| adaptor == name) {
+            return Ok(());
+        }
+        let known = match self.adaptors.as_slice() {
+            [] => "it has none".to_string(),
+            names => format!("it has: {}", names.join(", ")),
+        };
+        Err(Error::usage(format!(
+            "{} has no adaptor `{name}`; {known}",
+            self.architecture
+        )))
+    }
 }
 
 /// A vision network: `[B,3,H,W]` RGB in `[0,1]` (fp32) -> [`Features`]. It normalises for itself.
 pub trait Backbone: Send {
     fn info(&self) -> &BackboneInfo;
+
+    /// Red, green and blue in `[0,1]` of what lies beside a picture that is padded to the model's
+    /// size: black where the model pads before it normalises; where it pads after that (SAM), the
+    /// colour that becomes zero.
+    fn padding(&self) -> [f64; 3] {
+        [0.0; 3]
+    }
 
     /// Runs the network on `x` and gives what `request` asks for. Callers go through [`run`] or
     /// its siblings, which check the input and turn libtorch failures into errors.
@@ -182,19 +204,11 @@ fn check_input(info: &BackboneInfo, x: &Tensor, request: &Request) -> Result<()>
         )));
     }
     info.check_resolution(height, width)?;
-    for name in &request.adaptors {
-        if !info.adaptors.contains(name) {
-            let known = match info.adaptors.as_slice() {
-                [] => "it has none".to_string(),
-                names => format!("it has: {}", names.join(", ")),
-            };
-            return Err(Error::usage(format!(
-                "{} has no adaptor `{name}`; {known}",
-                info.architecture
-            )));
-        }
-    }
-    Ok(())
+    tracing::trace!("{} images through {}", x.size()[0], info.architecture);
+    request
+        .adaptors
+        .iter()
+        .try_for_each(|name| info.check_adaptor(name))
 }
 
 impl Features {

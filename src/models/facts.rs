@@ -43,3 +43,31 @@ pub fn check_heads(checkpoint: &Checkpoint, width: i64, heads: i64) -> Result<()
         ),
     ))
 }
+
+/// Refuses a setting of `part` (called `name` in the config) that is none of `built` and decides
+/// something: ignored, it would give plausible wrong numbers.
+pub fn refuse_others(
+    checkpoint: &Checkpoint,
+    name: &str,
+    part: &Value,
+    built: &[&str],
+) -> Result<()> {
+    let decides = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::Bool(true) => true,
+    };
+    let fields = part.as_object().into_iter().flatten();
+    for (key, value) in fields {
+        if decides(value) && !built.contains(&key.as_str()) {
+            let reason = format!(
+                "the config sets `{name}.{key}` to {value}, which is not built here; without it the results would be those of another model"
+            );
+            return Err(Error::file(&checkpoint.path, reason));
+        }
+    }
+    Ok(())
+}

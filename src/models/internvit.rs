@@ -8,7 +8,7 @@
 
 use super::facts::{check_heads, float, int, known};
 use super::layers::{Activation, LayerNorm, Linear, Mlp, attention};
-use super::normalise::{self, Normalise};
+use super::normalise::{self, Constants, Normalise};
 use super::positions::{Keep, Positions, Resample, isqrt};
 use super::vit::{self, PatchEmbed, TokenSplit};
 use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features, Request};
@@ -40,6 +40,23 @@ impl Architecture for InternVitArchitecture {
                 .as_str()
                 .is_some_and(|name| name.starts_with("intern_vit")),
         }
+    }
+
+    fn describes(&self, config: &Value) -> bool {
+        let intern = |value: &Value| {
+            value
+                .as_str()
+                .is_some_and(|name| name.starts_with("intern"))
+        };
+        intern(&config["model_type"]) || intern(&config["vision_config"]["model_type"])
+    }
+
+    fn landmarks(&self) -> &'static [&'static str] {
+        &[
+            "embeddings.class_embedding",
+            "encoder.layers.0.attn.qkv.weight",
+            "encoder.layers.0.ls1",
+        ]
     }
 
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
@@ -258,12 +275,9 @@ impl InternVit {
         let rows = 1 + config.side * config.side;
         let table = p.get_f32("position_embedding", &[1, rows, width])?;
         let (rule, keep) = (Resample::Plain, Keep::SameGrid);
+        let constants = Constants::of(checkpoint, options, normalise::IMAGENET)?;
         let mut model = InternVit {
-            normalise: Normalise::new(
-                normalise::mean_std(checkpoint, normalise::IMAGENET),
-                options.device,
-                options.kind,
-            ),
+            normalise: Normalise::new(constants.mean_std, options.device, options.kind),
             patch_embed: PatchEmbed::new(&p.pp("patch_embedding"), patch, width, true)?,
             class_embedding: p.get("class_embedding", &[1, 1, width])?,
             position_embedding: Positions::new(&p, table, 1, rule, keep)?,
@@ -276,6 +290,7 @@ impl InternVit {
         // InternVL's own files hold the language model and the projector beside the prefix.
         store.finish(|key| key.starts_with(crate::weights::OUTSIDE))?;
         model.info.parameters = store.parameters();
+        constants.note(&mut model.info.settings);
         Ok(model)
     }
 }

@@ -15,6 +15,7 @@ pub mod normalise;
 pub mod positions;
 pub mod radio;
 pub mod radio1d;
+pub mod recognise;
 pub mod request;
 pub mod resolve;
 pub mod sam;

@@ -1,7 +1,9 @@
 //! Per-channel normalisation of `[0,1]` pixels, and where its constants come from.
 
+use super::BuildOptions;
 use crate::weights::Checkpoint;
-use serde_json::Value;
+use crate::{Error, Result};
+use serde_json::{Map, Value, json};
 use tch::{Device, Kind, Tensor};
 
 /// (mean, standard deviation) per channel, for pixels in `[0,1]`.
@@ -22,6 +24,8 @@ pub struct Normalise {
     mean: Tensor,
     std: Tensor,
     kind: Kind,
+    /// Red, green and blue in `[0,1]` that become exactly zero.
+    pub zero: [f64; 3],
 }
 
 impl Normalise {
@@ -36,6 +40,7 @@ impl Normalise {
             mean: channel(mean),
             std: channel(std),
             kind,
+            zero: mean,
         }
     }
 
@@ -45,31 +50,100 @@ impl Normalise {
     }
 }
 
-/// The constants a checkpoint brings along (open_clip's `preprocess_cfg`, a transformers
-/// `preprocessor_config.json` beside the weights, bare `mean`/`std`), else `default`.
-pub fn mean_std(checkpoint: &Checkpoint, default: MeanStd) -> MeanStd {
+/// Constants with where they come from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Constants {
+    pub mean_std: MeanStd,
+    /// For the record: `--mean, --std`, a file's name, or that they are the architecture's.
+    pub source: String,
+}
+
+impl Constants {
+    /// `found` by the architecture, unless the user says otherwise.
+    ///
+    /// # Errors
+    /// A standard deviation that is not positive, a value that is no number.
+    pub fn of_user_or(options: &BuildOptions, found: Constants) -> Result<Self> {
+        let (mean, std) = found.mean_std;
+        let given = (options.torchscript.mean, options.torchscript.std);
+        let constants = match given {
+            (None, None) => found,
+            _ => Constants {
+                mean_std: (given.0.unwrap_or(mean), given.1.unwrap_or(std)),
+                source: match given {
+                    (Some(_), Some(_)) => "--mean, --std".into(),
+                    (Some(_), None) => format!("--mean; std: {}", found.source),
+                    _ => format!("--std; mean: {}", found.source),
+                },
+            },
+        };
+        let (mean, std) = constants.mean_std;
+        if mean.iter().all(|m| m.is_finite()) && std.iter().all(|s| s.is_finite() && *s > 0.0) {
+            return Ok(constants);
+        }
+        Err(Error::usage(format!(
+            "pixels cannot be normalised by mean {mean:?} and std {std:?} ({}): the standard deviations must be positive",
+            constants.source
+        )))
+    }
+
+    /// What a checkpoint brings along (open_clip's `preprocess_cfg`, a transformers
+    /// `preprocessor_config.json` beside the weights, bare `mean`/`std`), else `default`; the user's
+    /// own where given.
+    pub fn of(checkpoint: &Checkpoint, options: &BuildOptions, default: MeanStd) -> Result<Self> {
+        let found = brought(checkpoint).unwrap_or_else(|| Constants {
+            mean_std: default,
+            source: "the architecture's own, as nothing beside the weights says others".into(),
+        });
+        Self::of_user_or(options, found)
+    }
+
+    /// Writes them down among the settings of a record.
+    pub fn note(&self, settings: &mut Map<String, Value>) {
+        let (mean, std) = self.mean_std;
+        settings.insert("mean".into(), json!(mean));
+        settings.insert("std".into(), json!(std));
+        settings.insert("mean_and_std_from".into(), json!(self.source));
+    }
+}
+
+/// The constants in the config or in the processor's config beside the weights.
+fn brought(checkpoint: &Checkpoint) -> Option<Constants> {
     let config = &checkpoint.config;
-    let folder = if checkpoint.path.is_dir() {
-        Some(checkpoint.path.as_path())
-    } else {
-        checkpoint.path.parent()
+    let folder = match checkpoint.path.is_dir() {
+        true => Some(checkpoint.path.as_path()),
+        false => checkpoint.path.parent(),
     };
-    let beside = folder
-        .and_then(|f| std::fs::read(f.join("preprocessor_config.json")).ok())
-        .and_then(|text| serde_json::from_slice::<Value>(&text).ok())
-        .unwrap_or(Value::Null);
+    let processor = || {
+        let text = std::fs::read(folder?.join(PROCESSOR)).ok()?;
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
+        serde_json::from_slice::<Value>(text).ok()
+    };
     let own =
         |holder: &Value, mean: &str, std: &str| Some((three(&holder[mean])?, three(&holder[std])?));
     // segment-anything's are for 0..255.
-    let bytes = own(config, "pixel_mean", "pixel_std")
-        .map(|(mean, std)| (mean.map(|v| v / 255.0), std.map(|v| v / 255.0)));
-    own(&config["preprocess_cfg"], "mean", "std")
-        .or(bytes)
+    let bytes = || {
+        own(config, "pixel_mean", "pixel_std")
+            .map(|(mean, std)| (mean.map(|v| v / 255.0), std.map(|v| v / 255.0)))
+    };
+    let in_config = own(&config["preprocess_cfg"], "mean", "std")
+        .or_else(bytes)
         .or_else(|| own(&config["pretrained_cfg"], "mean", "std"))
         .or_else(|| own(config, "mean", "std"))
-        .or_else(|| own(&beside, "image_mean", "image_std"))
-        .unwrap_or(default)
+        .map(|mean_std| Constants {
+            mean_std,
+            source: "the config".into(),
+        });
+    in_config.or_else(|| {
+        Some(Constants {
+            mean_std: own(&processor()?, "image_mean", "image_std")?,
+            source: PROCESSOR.into(),
+        })
+    })
 }
+
+/// transformers' file about pixels.
+const PROCESSOR: &str = "preprocessor_config.json";
 
 fn three(value: &Value) -> Option<[f64; 3]> {
     let values: Vec<f64> = value.as_array()?.iter().filter_map(Value::as_f64).collect();

@@ -1,7 +1,8 @@
 //! From `--model` and `--weights` to a loaded backbone.
 
-use super::architecture::{self, BuildOptions};
+use super::architecture::BuildOptions;
 use super::backbone::Backbone;
+use super::recognise;
 use super::zoo::{self, Repository, ZooEntry};
 use crate::hub::{HubCache, RepoKind};
 use crate::runtime::{cpu, home};
@@ -64,7 +65,8 @@ pub fn resolve(spec: &ModelSpec, options: &BuildOptions) -> Result<Resolved> {
     if let Some(entry) = entry {
         options.zoo_hints = (entry.hints)();
     }
-    let backbone = architecture::build(&checkpoint, &options)?;
+    let found = recognise::find(&checkpoint)?;
+    let backbone = found.build(&options)?;
     let name = entry.map_or_else(
         || {
             path.file_stem()
@@ -77,7 +79,7 @@ pub fn resolve(spec: &ModelSpec, options: &BuildOptions) -> Result<Resolved> {
     Ok(Resolved {
         name,
         entry,
-        checkpoint,
+        checkpoint: found.checkpoint,
         backbone,
     })
 }

@@ -25,7 +25,11 @@ impl ModelPart {
                 && model.checkpoint.files.is_empty(),
             parameters: info.parameters,
             adaptor: None,
-            settings: info.settings.clone(),
+            settings: {
+                let mut settings = info.settings.clone();
+                settings.extend(model.checkpoint.notes.clone());
+                settings
+            },
             entry: model.entry,
         })
     }

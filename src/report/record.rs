@@ -63,8 +63,11 @@ pub struct DataPart {
     pub path: String,
     pub split: String,
     pub samples: u64,
-    /// SHA-256 over keys, labels and sizes (see `data`).
     pub fingerprint: String,
+    /// What the fingerprint was made of, in words; empty in records of old, whose fingerprints are
+    /// over names, labels and encoded sizes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fingerprint_of: String,
     /// Unreadable samples passed over under `--skip-bad`.
     pub skipped: u64,
     pub transform: Value,

@@ -3,9 +3,11 @@
 pub mod allocator;
 pub mod cpu;
 pub mod device;
+pub mod disk;
 pub mod guard;
 pub mod home;
 pub mod interrupt;
+pub mod launcher;
 pub mod load;
 pub mod nvml;
 pub mod progress;

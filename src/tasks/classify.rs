@@ -1,74 +1,162 @@
 //! What the ways of classifying images with frozen features (kNN, zero-shot) share.
 
-use super::extract::{Extracted, Extractor, Subset};
+use super::extract::{Extracted, Extractor, Output, Subset};
+use super::finished::{Finished, Predictions};
 use crate::data::Source;
 use crate::data::classification::{Class, Classification, Split};
 use crate::data::subset::evenly_spread;
 use crate::metrics::accuracy::{self, Accuracy};
 use crate::metrics::{Benchmark, Definition, benchmark};
-use crate::report::{Metric, Record, RecordBuilder};
+use crate::models::{Request, backbone};
+use crate::report::{Metric, RecordBuilder};
 use crate::{Error, Result};
-use std::sync::Arc;
+use tch::{Kind, Tensor};
 
 /// One model on one data set.
 pub struct Job<'a> {
     pub data: &'a Classification,
     pub extractor: Extractor<'a>,
+    /// Whose summary: this adaptor's, or the backbone's own (zero-shot: or the first that imitates
+    /// an image-text teacher).
+    pub adaptor: Option<&'a str>,
     /// (height, width) for the record.
     pub resolution: (i64, i64),
     /// Val images in use, spread evenly over the split; all by default.
     pub limit: Option<usize>,
+    /// Train images in use, the first of each class; all by default.
+    pub train_limit: Option<usize>,
     /// Seconds it took to load the model.
     pub load_s: f64,
 }
 
-/// What came of it: the record of one cell, and the predictions behind it.
-pub struct Outcome {
-    pub record: Record,
-    /// Val samples, in the order of `rankings`.
-    pub indices: Vec<usize>,
-    /// Classes of each sample, best first, at most five.
-    pub rankings: Vec<Vec<u32>>,
+/// A way of classifying, made ready: whatever can be wrong was looked at before the first image is
+/// read.
+pub trait Method {
+    /// What it needs of every val image.
+    fn val(&self) -> &Output;
+
+    /// What it needs of every train image, if it needs any.
+    fn train(&self) -> Option<&Output> {
+        None
+    }
+
+    /// Classifies, and gives one outcome per setting.
+    fn classify(&self, job: &Job, features: &Splits) -> Result<Vec<Finished>>;
+}
+
+/// The features of a job's images, for all its methods.
+pub struct Splits {
+    pub val: Extracted,
+    train: Option<Extracted>,
+}
+
+impl Splits {
+    /// The train split's, for a method that said it needs them.
+    pub fn train(&self) -> Result<&Extracted> {
+        let train = self.train.as_ref();
+        train.ok_or_else(|| Error::model("no features of the train split were asked for"))
+    }
 }
 
 /// Classes ranked per sample: enough for top-5.
 pub const RANKED: usize = 5;
 
+/// Runs all methods over one extraction: each image goes through the network once, whatever they
+/// need of it. Every outcome goes to `finished` as soon as it is there.
+///
+/// # Errors
+/// Those of [`Extractor::extract`], of the methods, and of `finished`.
+pub fn run(
+    job: &Job,
+    methods: &[Box<dyn Method>],
+    finished: &mut dyn FnMut(Finished) -> Result<()>,
+) -> Result<()> {
+    let val_outputs = distinct(methods.iter().map(|method| method.val()));
+    let train_outputs = distinct(methods.iter().filter_map(|method| method.train()));
+    if val_outputs.is_empty() {
+        return Ok(());
+    }
+    // The split that is likelier to hold a mistake is the larger one; val comes first anyway, as
+    // a mistake in it should not cost an extraction of train.
+    let val = job.subset(Split::Val)?;
+    let train = match train_outputs.as_slice() {
+        [] => None,
+        _ => Some(job.subset(Split::Train)?),
+    };
+    let splits = Splits {
+        val: job.extractor.extract(&val, &val_outputs)?,
+        train: train
+            .map(|train| job.extractor.extract(&train, &train_outputs))
+            .transpose()?,
+    };
+    for method in methods {
+        for outcome in method.classify(job, &splits)? {
+            finished(outcome)?;
+        }
+    }
+    Ok(())
+}
+
+fn distinct<'a>(outputs: impl Iterator<Item = &'a Output>) -> Vec<Output> {
+    let mut distinct: Vec<Output> = Vec::new();
+    for output in outputs {
+        if !distinct.contains(output) {
+            distinct.push(output.clone());
+        }
+    }
+    distinct
+}
+
 impl Job<'_> {
-    /// Features of the val images in use, by `extractor`.
-    pub fn val(&self, extractor: &Extractor) -> Result<Extracted> {
-        let source = self.data.need_val()?;
-        let indices = evenly_spread(source.len(), self.limit);
-        extractor.summaries(&self.subset(Split::Val, source, indices))
+    /// The val images in use.
+    pub fn val_indices(&self) -> Result<Vec<usize>> {
+        Ok(evenly_spread(self.data.need_val()?.len(), self.limit))
     }
 
-    /// Features of the first `limit` train images of each class, by `extractor`.
-    pub fn train(&self, extractor: &Extractor, limit: Option<usize>) -> Result<Extracted> {
+    /// The train images in use.
+    pub fn train_indices(&self) -> Result<Vec<usize>> {
         let source = self.data.need_train()?;
-        let indices = match limit {
-            None => (0..source.len()).collect(),
-            Some(limit) => first_of_each_class(source.as_ref(), self.data.classes.len(), limit)?,
-        };
-        extractor.summaries(&self.subset(Split::Train, source, indices))
+        match self.train_limit {
+            None => Ok((0..source.len()).collect()),
+            Some(limit) => first_of_each_class(source.as_ref(), self.data.classes.len(), limit),
+        }
     }
 
-    fn subset<'b>(
-        &'b self,
-        split: Split,
-        source: &'b Arc<dyn Source>,
-        indices: Vec<usize>,
-    ) -> Subset<'b> {
-        Subset {
+    fn subset(&self, split: Split) -> Result<Subset<'_>> {
+        let (source, indices) = match split {
+            Split::Val => (self.data.need_val()?, self.val_indices()?),
+            Split::Train => (self.data.need_train()?, self.train_indices()?),
+        };
+        Ok(Subset {
             name: &self.data.name,
             path: self.data.path.display().to_string(),
             split: split.name(),
             source,
             indices,
-        }
+        })
+    }
+
+    /// The summary of `adaptor`, or an error where the model has no such adaptor.
+    pub fn summary(&self, adaptor: Option<&str>) -> Result<Output> {
+        let info = self.extractor.model.backbone.info();
+        adaptor.map_or(Ok(()), |name| info.check_adaptor(name))?;
+        Ok(Output::summary(adaptor))
+    }
+
+    /// Numbers per image of `output`, found out with a blank image.
+    pub fn width(&self, output: &Output) -> Result<usize> {
+        let network = self.extractor.model.backbone.as_ref();
+        let (height, width) = self.resolution;
+        let (height, width) = network.info().nearest_resolution(height, width);
+        let device = self.extractor.runtime.device;
+        let blank = Tensor::f_zeros([1, 3, height, width], (Kind::Float, device))?;
+        let request = Request::adaptors(output.adaptor.as_deref());
+        let features = backbone::run_unread(network, &blank, &request)?;
+        Ok(output.of(&features)?.numel())
     }
 
     /// A record of `task` with what is known before it runs.
-    pub fn record(&self, task: &str) -> RecordBuilder {
+    pub fn record(&self, task: &str, adaptor: Option<&str>) -> RecordBuilder {
         let extractor = &self.extractor;
         let mut record = RecordBuilder::new(
             task,
@@ -76,7 +164,7 @@ impl Job<'_> {
             extractor.runtime,
             self.resolution,
         )
-        .adaptor(extractor.adaptor)
+        .adaptor(adaptor)
         .benchmark(benchmark(self.data))
         .option("limit", self.limit)
         .stage("load", self.load_s);
@@ -150,6 +238,17 @@ pub fn labels(source: &dyn Source, indices: &[usize]) -> Result<Vec<u32>> {
             })
         })
         .collect()
+}
+
+/// The outcome with this record.
+pub fn finished(record: RecordBuilder, indices: &[usize], rankings: Vec<Vec<u32>>) -> Finished {
+    Finished {
+        predictions: Some(Predictions {
+            indices: indices.to_vec(),
+            rankings,
+        }),
+        ..Finished::record(record.build())
+    }
 }
 
 /// Top-1 and top-5 of `rankings`, as the metrics of that name.

@@ -1,10 +1,15 @@
 //! What a `--weights` path (or a zoo entry without weights) gives: tensors and a config.
 
-use super::{StateDict, open};
-use crate::Result;
+use super::{Description, StateDict, open};
 use crate::hash::remembered;
-use serde_json::Value;
+use crate::{Error, Result};
+use serde_json::{Map, Value};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Between the names in an error about a tensor that a file has in several parts.
+pub const SEVERAL: &str = "`, `";
 
 /// Where the values come from.
 #[derive(Clone)]
@@ -24,10 +29,24 @@ pub struct Checkpoint {
     pub path: PathBuf,
     /// Every file read, for the SHA-256 in the record. Empty for random weights.
     pub files: Vec<PathBuf>,
-    /// `config.json`, `open_clip_config.json`, args JSON or the pickled `args`, verbatim; `Null`
-    /// where there is none.
+    /// What describes the model, verbatim; `Null` where nothing does. As opened: the first of
+    /// `descriptions`.
     pub config: Value,
+    /// Everything that may describe the model: pickled `args` and their like, then
+    /// `config.json`, `open_clip_config.json` and their like beside the file.
+    pub descriptions: Vec<Description>,
     pub source: Source,
+    /// The keys of the file that led to the tensors of `source`, with dots (`state_dict.`).
+    pub within: String,
+    /// The other tensors of the file (another set, an optimiser's state), by their whole path.
+    pub rest: Arc<StateDict>,
+    /// What was taken off in front of every name in `source`, for errors that name the file's own
+    /// tensors.
+    pub prefix: String,
+    /// The file's own names of tensors in `source` that bear another one.
+    pub names: Arc<HashMap<String, String>>,
+    /// What was chosen in the file, for the record.
+    pub notes: Map<String, Value>,
     /// Whether the tensors are a checkpoint's moving average (`state_dict_ema`), for which
     /// spectral reparametrisation is off (spec/radio.md §2.11).
     pub ema: bool,
@@ -60,7 +79,13 @@ impl Checkpoint {
             path: PathBuf::from(format!("random:{seed}")),
             files: Vec::new(),
             config,
+            descriptions: Vec::new(),
             source: Source::Random(seed),
+            within: String::new(),
+            rest: Arc::default(),
+            prefix: String::new(),
+            names: Arc::default(),
+            notes: Map::new(),
             ema: false,
         }
     }
@@ -88,6 +113,33 @@ impl Checkpoint {
         (0..)
             .take_while(|i| self.has(&format!("{prefix}{i}{suffix}")))
             .count()
+    }
+
+    /// The file's own name of a tensor of `source`.
+    pub fn stored_name(&self, name: &str) -> String {
+        match self.names.get(name) {
+            Some(stored) => stored.clone(),
+            None => format!("{}{name}", self.prefix),
+        }
+    }
+
+    /// Turns names in an error about tensors of `source` into the file's own.
+    pub fn explain(&self, error: Error) -> Error {
+        match error {
+            Error::Tensor {
+                path,
+                tensor,
+                reason,
+            } => {
+                let names = tensor.split(SEVERAL).map(|name| self.stored_name(name));
+                Error::Tensor {
+                    path,
+                    tensor: names.collect::<Vec<_>>().join(SEVERAL),
+                    reason,
+                }
+            }
+            other => other,
+        }
     }
 
     /// The same checkpoint, whose tensors remember their keys: for a network that is to be saved.

@@ -4,7 +4,7 @@
 //! a table that says where each of those tensors lies in a file of another layout, so that the
 //! network code sees one set of names, and errors still name the tensors of the user's file.
 
-use super::checkpoint::{Checkpoint, Source};
+use super::checkpoint::{Checkpoint, SEVERAL, Source};
 use super::{LazyTensor, Provenance, StateDict};
 use crate::{Error, Result};
 use tch::Tensor;
@@ -128,7 +128,7 @@ impl Layout {
                 let names: Vec<_> = names
                     .map(|n| format!("{prefix}{}", found.fill(n)))
                     .collect();
-                Some(names.join("`, `"))
+                Some(names.join(SEVERAL))
             })
         };
         named("", self.outside)

@@ -6,7 +6,7 @@ use crate::runtime::interrupt;
 use crate::{Error, Result};
 use std::fs::File;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
@@ -38,6 +38,12 @@ impl Mapping {
     }
 }
 
+/// Why a tensor is not read.
+struct Opaque {
+    path: PathBuf,
+    reason: String,
+}
+
 type Compute = dyn Fn() -> Result<Tensor> + Send + Sync;
 
 #[derive(Clone)]
@@ -48,6 +54,8 @@ enum Place {
         strides: Vec<i64>,
     },
     Computed(Arc<Compute>),
+    /// Values of a type that is not read here.
+    Opaque(Arc<Opaque>),
 }
 
 /// Shape and type of a tensor, and how to get its values.
@@ -139,12 +147,35 @@ impl LazyTensor {
         }
     }
 
+    /// A tensor `name` of the file `path` that is `what` ("of type float8"), which is not read
+    /// here: an error for whoever reads it, of no matter to anybody else.
+    pub fn opaque(path: &Path, name: &str, what: &str, shape: Vec<i64>) -> Self {
+        let reason = format!(
+            "tensor `{name}` is {what}, which is not read here; save it as a plain tensor of float32, float16 or bfloat16"
+        );
+        LazyTensor {
+            shape,
+            kind: Kind::Float,
+            provenance: None,
+            place: Place::Opaque(Arc::new(Opaque {
+                path: path.to_path_buf(),
+                reason,
+            })),
+        }
+    }
+
+    /// Whether reading it can only fail ([`LazyTensor::opaque`]).
+    pub fn is_opaque(&self) -> bool {
+        matches!(self.place, Place::Opaque(_))
+    }
+
     /// Reads the values into memory of their own, on `device` and as `kind`.
     pub fn read(&self, device: Device, kind: Kind) -> Result<Tensor> {
         // The largest networks take minutes to read.
         interrupt::check()?;
         match &self.place {
             Place::Computed(compute) => Ok(compute()?.f_to_device(device)?.f_to_kind(kind)?),
+            Place::Opaque(opaque) => Err(Error::file(&opaque.path, &opaque.reason)),
             Place::Mapped {
                 map,
                 offset,

@@ -2,6 +2,9 @@
 //! inside them), read into a network through [`Params`], strictly.
 
 pub mod checkpoint;
+pub mod description;
+pub mod diagnose;
+mod element;
 mod folder;
 mod format;
 pub mod layout;
@@ -11,10 +14,14 @@ pub mod params;
 pub mod pickle;
 mod pytorch;
 pub mod safetensors;
+pub mod sets;
 pub mod spectral;
 pub mod trainable;
 
 pub use checkpoint::{Checkpoint, Source};
+pub use description::Description;
+pub use element::Element;
+pub use folder::{Shard, shard};
 pub use layout::{Layout, OUTSIDE, Place, Table};
 pub use lazy::{LazyTensor, Mapping};
 pub use params::{ParamStore, Params};

@@ -1,50 +1,83 @@
 //! Opens whatever a `--weights` path names: a file of any format, or a folder.
 
 use super::checkpoint::{Checkpoint, Source};
+use super::folder::{self, Pick};
 use super::format::{self, Format};
 use super::lazy::Mapping;
-use super::{StateDict, folder, pytorch, safetensors};
+use super::{Description, StateDict, pytorch, safetensors};
 use crate::{Error, Result};
-use serde_json::Value;
-use std::path::Path;
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub(super) fn open(path: &Path) -> Result<Checkpoint> {
     if !path.exists() {
         return Err(Error::file(path, "there is no such file or folder"));
     }
-    let file = match path.is_dir() {
-        true => folder::pick(path)?,
-        false => path.to_path_buf(),
-    };
-    let mut checkpoint = match folder::is_index(&file) {
-        true => sharded(&file)?,
-        false => single(&file)?,
-    };
-    if checkpoint.config.is_null() {
-        checkpoint.config = folder::config_beside(&file)?;
+    if path.extension().is_some_and(|ending| ending == "distcp") {
+        return Err(Error::file(path, folder::DISTRIBUTED));
     }
+    let pick = match path.is_dir() {
+        true => folder::pick(path)?,
+        false if folder::is_index(path) => Pick::Index(path.to_path_buf()),
+        false => Pick::File(path.to_path_buf()),
+    };
+    let (mut checkpoint, named) = match pick {
+        Pick::File(file) => (single(&file)?, file),
+        Pick::Index(index) => {
+            let (names, shards) = folder::read_index(&index)?;
+            let checkpoint = sharded(&shards)?;
+            if let Some(missing) = names.iter().find(|name| !checkpoint.has(name)) {
+                return Err(Error::tensor(
+                    index,
+                    missing,
+                    "is in the index but in none of the shards; fetch them again",
+                ));
+            }
+            (checkpoint, index)
+        }
+        Pick::Shards(shards) => (sharded(&shards)?, shards[0].clone()),
+    };
+    let beside = folder::descriptions(&named, checkpoint.descriptions.is_empty())?;
+    checkpoint.descriptions.extend(beside);
+    let first = checkpoint.descriptions.first();
+    checkpoint.config = first.map_or(Value::Null, |first| first.value.clone());
     checkpoint.path = path.to_path_buf();
     Ok(checkpoint)
 }
 
+/// A checkpoint of `files` before its values are known.
+fn empty(files: Vec<PathBuf>) -> Checkpoint {
+    Checkpoint {
+        path: files.first().cloned().unwrap_or_default(),
+        files,
+        config: Value::Null,
+        descriptions: Vec::new(),
+        source: Source::TorchScript,
+        within: String::new(),
+        rest: Arc::default(),
+        prefix: String::new(),
+        names: Arc::default(),
+        notes: Map::new(),
+        ema: false,
+    }
+}
+
 fn single(path: &Path) -> Result<Checkpoint> {
     let map = Mapping::open(path)?;
-    let mut checkpoint = Checkpoint {
-        path: path.to_path_buf(),
-        files: vec![path.to_path_buf()],
-        config: Value::Null,
-        source: Source::TorchScript,
-        ema: false,
-    };
+    let mut checkpoint = empty(vec![path.to_path_buf()]);
     let saved = match format::recognise(&map)? {
         Format::Safetensors => {
             let (tensors, metadata) = safetensors::parse(&map)?;
             checkpoint.source = Source::File(tensors);
-            checkpoint.config = ["config", "args"]
-                .iter()
-                .find_map(|&key| serde_json::from_str(metadata.get(key)?).ok())
-                .filter(Value::is_object)
-                .unwrap_or_default();
+            for key in ["config", "args"] {
+                let text = metadata.get(key);
+                let value: Option<Value> = text.and_then(|text| serde_json::from_str(text).ok());
+                if let Some(value) = value.filter(Value::is_object) {
+                    let place = format!("`{key}` in the file");
+                    checkpoint.descriptions.push(Description { place, value });
+                }
+            }
             return Ok(checkpoint);
         }
         Format::Zip => pytorch::open_zip(&map)?,
@@ -52,17 +85,21 @@ fn single(path: &Path) -> Result<Checkpoint> {
     };
     if let Some(saved) = saved {
         checkpoint.source = Source::File(saved.tensors);
-        checkpoint.config = saved.config;
-        checkpoint.ema = saved.ema;
+        checkpoint.ema = saved.path.starts_with(SPECTRAL_EMA);
+        checkpoint.within = saved.path;
+        checkpoint.rest = Arc::new(saved.rest);
+        checkpoint.descriptions = saved.descriptions;
     }
     Ok(checkpoint)
 }
 
-/// The shards of an index (`model.safetensors.index.json`), as one state dict.
-fn sharded(index: &Path) -> Result<Checkpoint> {
-    let (names, shards) = folder::read_index(index)?;
+/// Where RADIO's trainer keeps its moving average.
+const SPECTRAL_EMA: &str = "state_dict_ema.";
+
+/// Shards as one state dict.
+fn sharded(shards: &[PathBuf]) -> Result<Checkpoint> {
     let mut tensors = StateDict::new();
-    for shard in &shards {
+    for shard in shards {
         let Source::File(part) = single(shard)?.source else {
             return Err(Error::file(shard, "is a TorchScript program, not a shard"));
         };
@@ -72,18 +109,8 @@ fn sharded(index: &Path) -> Result<Checkpoint> {
             }
         }
     }
-    if let Some(missing) = names.iter().find(|name| !tensors.contains_key(*name)) {
-        return Err(Error::tensor(
-            index,
-            missing,
-            "is in the index but in none of the shards; fetch them again",
-        ));
-    }
     Ok(Checkpoint {
-        path: index.to_path_buf(),
-        files: shards,
-        config: Value::Null,
         source: Source::File(tensors),
-        ema: false,
+        ..empty(shards.to_vec())
     })
 }

@@ -197,9 +197,11 @@ impl Trainable {
             }
         }
         writer.commit()?;
-        let config = serde_json::to_vec_pretty(&self.checkpoint.config)
-            .map_err(|e| Error::file(folder.join("config.json"), e))?;
-        write_atomically(&folder.join("config.json"), &config)?;
+        if !self.checkpoint.config.is_null() {
+            let config = serde_json::to_vec_pretty(&self.checkpoint.config)
+                .map_err(|e| Error::file(folder.join("config.json"), e))?;
+            write_atomically(&folder.join("config.json"), &config)?;
+        }
         self.copy_preprocessing(folder)
     }
 

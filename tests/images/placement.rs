@@ -96,6 +96,7 @@ fn pixels_and_labels_are_where_the_placement_says() {
         Transform::new(Mode::Longest(211), 1),
         Transform::squash(33),
         Transform::sam(64),
+        Transform::sam_padded(64),
         Transform::crop(64, 48),
         // A crop that is larger than the image pads it.
         Transform::crop(30, 61),

@@ -5,7 +5,7 @@ use crate::data::classification::Classification;
 use crate::metrics::accuracy;
 use crate::report::render::to_csv;
 use crate::report::{Record, write_text};
-use crate::tasks::classify::Outcome;
+use crate::tasks::Finished;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -40,48 +40,49 @@ impl Details {
         }
     }
 
-    pub fn add(&mut self, outcomes: &[Outcome], data: &Classification) -> Result<()> {
+    /// The lines of one finished cell.
+    pub fn add(&mut self, finished: &Finished, data: &Classification) -> Result<()> {
+        let Some(predictions) = &finished.predictions else {
+            return Ok(());
+        };
         let source = data.need_val()?;
-        for outcome in outcomes {
-            let cell = cell(&outcome.record);
-            let label = |index: usize| source.label(index);
-            if let Some(file) = &mut self.per_class {
-                let samples = outcome.rankings.iter().zip(&outcome.indices);
-                let samples = samples.filter_map(|(r, &i)| Some((r.as_slice(), label(i)?)));
-                let counts = accuracy::per_class(samples, data.classes.len());
-                for (class, (correct, total)) in counts.into_iter().enumerate() {
-                    let top1 = match total {
-                        0 => String::new(),
-                        n => format!("{}", 100.0 * correct as f64 / n as f64),
-                    };
-                    let own = &data.classes[class];
-                    let name = own.names.first().cloned().unwrap_or_default();
-                    file.push(
-                        &cell,
-                        [
-                            class.to_string(),
-                            own.id.clone(),
-                            name,
-                            correct.to_string(),
-                            total.to_string(),
-                            top1,
-                        ],
-                    );
-                }
+        let cell = cell(&finished.record);
+        let label = |index: usize| source.label(index);
+        let ranked = || predictions.rankings.iter().zip(&predictions.indices);
+        if let Some(file) = &mut self.per_class {
+            let samples = ranked().filter_map(|(r, &i)| Some((r.as_slice(), label(i)?)));
+            let counts = accuracy::per_class(samples, data.classes.len());
+            for (class, (correct, total)) in counts.into_iter().enumerate() {
+                let top1 = match total {
+                    0 => String::new(),
+                    n => format!("{}", 100.0 * correct as f64 / n as f64),
+                };
+                let known = &data.classes[class];
+                file.push(
+                    &cell,
+                    [
+                        class.to_string(),
+                        known.id.clone(),
+                        known.names.first().cloned().unwrap_or_default(),
+                        correct.to_string(),
+                        total.to_string(),
+                        top1,
+                    ],
+                );
             }
-            if let Some(file) = &mut self.predictions {
-                for (ranking, &index) in outcome.rankings.iter().zip(&outcome.indices) {
-                    let number = |n: Option<u32>| n.map_or_else(String::new, |n| n.to_string());
-                    let prediction = number(ranking.first().copied());
-                    file.push(
-                        &cell,
-                        [
-                            source.key(index).to_string(),
-                            number(label(index)),
-                            prediction,
-                        ],
-                    );
-                }
+        }
+        if let Some(file) = &mut self.predictions {
+            for (ranking, &index) in ranked() {
+                let number = |n: Option<u32>| n.map_or_else(String::new, |n| n.to_string());
+                let prediction = number(ranking.first().copied());
+                file.push(
+                    &cell,
+                    [
+                        source.key(index).to_string(),
+                        number(label(index)),
+                        prediction,
+                    ],
+                );
             }
         }
         for file in self.per_class.iter().chain(&self.predictions) {

@@ -5,16 +5,19 @@ mod details;
 mod resolution;
 
 use super::common::{ModelArgs, OutputArgs, RuntimeArgs};
-use super::{numbers, output};
+use super::results::{Results, writable_file};
+use super::{Outcome, numbers};
 use crate::config::DatasetLayout;
 use crate::data::classification::{self, Classification, OpenOptions};
 use crate::data::transform::Transform;
 use crate::models::{ModelSpec, resolve, zoo};
 use crate::report::ModelPart;
 use crate::runtime::Runtime;
-use crate::tasks::classify::{Job, Outcome};
+use crate::tasks::Finished;
+use crate::tasks::classify::{self, Job, Method};
 use crate::tasks::extract::Extractor;
-use crate::tasks::{knn, zero_shot};
+use crate::tasks::knn::{self, Knn};
+use crate::tasks::zero_shot::{self, ZeroShot};
 use crate::{Error, Result};
 use clap::{Args, ValueEnum};
 use details::Details;
@@ -93,6 +96,9 @@ pub struct ImagenetArgs {
     /// Use the first N train images of each class
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     train_limit: Option<u32>,
+    /// Measure kNN although val has images of classes that train has not (a record says so)
+    #[arg(long)]
+    unseen_classes: bool,
     /// Images per forward pass
     #[arg(long, default_value = "32", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     batch_size: u32,
@@ -111,7 +117,7 @@ pub struct ImagenetArgs {
     output: OutputArgs,
 }
 
-/// One way of classifying: one module in `tasks`, one line here and one in [`run_task`].
+/// One way of classifying: one module in `tasks`, one line here and one in [`prepare`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Task {
     /// Votes of the k nearest train images
@@ -122,40 +128,45 @@ enum Task {
     All,
 }
 
-fn run_task(
+/// The methods of a task, checked: nothing that can be known before the first image is read is
+/// found out after it.
+fn prepare(
     task: Task,
     job: &Job,
     args: &ImagenetArgs,
     zero_shot: &zero_shot::Options,
-) -> Result<Vec<Outcome>> {
+) -> Result<Vec<Box<dyn Method>>> {
     match task {
-        Task::Knn => knn::run(
-            job,
-            &knn::Options {
+        Task::Knn => {
+            let options = knn::Options {
                 k: args.k.iter().map(|&k| k as usize).collect(),
                 temperatures: args.temperature.clone(),
-                train_limit: args.train_limit.map(|n| n as usize),
-            },
-        ),
-        Task::ZeroShot => Ok(vec![zero_shot::run(job, zero_shot)?]),
+                unseen_classes: args.unseen_classes,
+            };
+            Ok(vec![Box::new(Knn::prepare(job, &options)?)])
+        }
+        Task::ZeroShot => Ok(vec![Box::new(ZeroShot::prepare(job, zero_shot)?)]),
         Task::All => {
-            let mut outcomes = run_task(Task::Knn, job, args, zero_shot)?;
-            match zero_shot::adaptor(job.extractor.model, job.extractor.adaptor) {
-                Ok(_) => outcomes.push(zero_shot::run(job, zero_shot)?),
+            let mut methods = prepare(Task::Knn, job, args, zero_shot)?;
+            match zero_shot::adaptor(job.extractor.model, job.adaptor) {
+                Ok(_) => methods.extend(prepare(Task::ZeroShot, job, args, zero_shot)?),
                 Err(reason) => tracing::warn!("zero-shot is left out: {reason}"),
             }
-            Ok(outcomes)
+            Ok(methods)
         }
     }
 }
 
 /// Runs every task on every model. Records are written after each model, so that a failure in a
 /// later one loses nothing; the table of what was finished is printed in any case.
-pub fn run(args: &ImagenetArgs, progress: bool) -> anyhow::Result<()> {
+pub fn run(args: &ImagenetArgs, progress: bool) -> anyhow::Result<Outcome> {
     let runtime = args.runtime.runtime()?;
     let specs = args.model.specs()?;
     check_names(&specs)?;
-    output::prepare(&args.output.out)?;
+    for path in args.per_class.iter().chain(&args.predictions) {
+        writable_file(path)?;
+    }
+    let mut results = Results::begin("Classification", &args.output.out, &args.output.tables)?;
     let data = classification::open_with(
         &args.data,
         &OpenOptions {
@@ -169,41 +180,28 @@ pub fn run(args: &ImagenetArgs, progress: bool) -> anyhow::Result<()> {
             label_column: args.label_column.clone(),
         },
     )?;
+    results.set_title(format!("Classification on {}", data.name));
     let zero_shot = zero_shot::Options {
         templates: zero_shot::Templates::open(&args.templates)?,
         names_given: args.classnames.is_some(),
         text_weights: args.text_weights.clone(),
     };
-
-    let mut records = Vec::new();
     let mut details = Details::new(args.per_class.as_deref(), args.predictions.as_deref());
-    let mut failure = None;
-    for spec in &specs {
-        let outcome =
-            run_model(args, spec, &data, &zero_shot, &runtime, progress).and_then(|outcomes| {
-                details.add(&outcomes, &data)?;
-                for outcome in outcomes {
-                    output::write(&args.output.out, &outcome.record)?;
-                    records.push(outcome.record);
-                }
-                Ok(())
-            });
-        if let Err(error) = outcome {
-            failure = Some(error);
-            break;
-        }
-    }
-    if !records.is_empty() {
-        output::print(
-            &format!("Classification on {}", data.name),
-            &records,
-            &args.output,
-        )?;
-    }
-    match failure {
-        Some(error) => Err(error.into()),
-        None => Ok(()),
-    }
+    let outcome = specs.iter().try_for_each(|spec| {
+        run_model(
+            args,
+            spec,
+            &data,
+            &zero_shot,
+            &runtime,
+            progress,
+            &mut |finished| {
+                details.add(&finished, &data)?;
+                results.add(finished)
+            },
+        )
+    });
+    results.end(outcome)
 }
 
 /// A misspelt last model should not be found out after hours of work on the first.
@@ -223,7 +221,8 @@ fn run_model(
     zero_shot: &zero_shot::Options,
     runtime: &Runtime,
     progress: bool,
-) -> Result<Vec<Outcome>> {
+    finished: &mut dyn FnMut(Finished) -> Result<()>,
+) -> Result<()> {
     let started = Instant::now();
     let model = resolve(spec, &args.model.build_options(runtime))?;
     let info = model.backbone.info();
@@ -254,20 +253,21 @@ fn run_model(
         extractor: Extractor {
             model: &model,
             part: &part,
-            adaptor: args.adaptor.as_deref(),
             transform: Transform::new(mode, multiple as usize),
             runtime,
             batch_size: args.batch_size as usize,
             skip_bad: args.skip_bad,
             progress,
         },
+        adaptor: args.adaptor.as_deref(),
         resolution: (height, width),
         limit: args.limit.map(|n| n as usize),
+        train_limit: args.train_limit.map(|n| n as usize),
         load_s,
     };
-    let mut outcomes = Vec::new();
+    let mut methods = Vec::new();
     for &task in &args.task {
-        outcomes.extend(run_task(task, &job, args, zero_shot)?);
+        methods.extend(prepare(task, &job, args, zero_shot)?);
     }
-    Ok(outcomes)
+    classify::run(&job, &methods, finished)
 }

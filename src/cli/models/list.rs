@@ -32,7 +32,11 @@ const COLUMNS: [Column; 13] = [
     column("zero-shot", true, |row| figure(row, &ZERO_SHOT_TOP1)),
     column("ADE20k", true, |row| figure(row, &MIOU)),
     column("SAM-COCO", true, |row| figure(row, &SAM_IOU)),
-    column("licence", false, |row| row.licence.to_string()),
+    // Its name; what it allows is told of one model.
+    column("licence", false, |row| {
+        let name = row.licence.split(" (").next();
+        name.unwrap_or_default().to_string()
+    }),
 ];
 
 /// Its own, since it is the widest.
@@ -46,12 +50,12 @@ const LEAST: [&str; 12] = [
     "step",
     "SAM-COCO",
     "role",
-    "licence",
     "zero-shot",
     "ADE20k",
     "resolution",
     "kNN",
     "params M",
+    "licence",
 ];
 
 const fn column(title: &'static str, right: bool, cell: fn(&Row) -> String) -> Column {

@@ -3,6 +3,7 @@
 
 use super::draft::{Draft, Interner, Labels};
 use super::folder::{count_unread, is_image};
+use crate::data::content::Stamp;
 use crate::data::labelled::Samples;
 use crate::data::tree::{FileTree, LeftOut};
 use crate::{Error, Result};
@@ -37,6 +38,11 @@ impl Samples for ShardSamples {
     fn read(&self, index: usize) -> Result<Vec<u8>> {
         let (shard, file) = self.files[index];
         self.shards[shard as usize].read(file as usize)
+    }
+
+    fn stamp(&self, index: usize) -> Option<Stamp> {
+        let (shard, file) = self.files[index];
+        self.shards[shard as usize].stamp(file as usize)
     }
 }
 

@@ -4,11 +4,13 @@ use super::classes::LabelRule;
 use super::mask;
 use crate::data::annotation::{Annotation, LabelMap};
 use crate::data::classification::is_image;
+use crate::data::content::{ContentHash, Stamp};
 use crate::data::decode::{Limits, decode};
 use crate::data::image::RgbImage;
 use crate::data::source::Source;
 use crate::data::tree::FileTree;
 use crate::{Error, Result};
+use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -210,5 +212,21 @@ impl Source for PairSet {
     fn size(&self, index: usize) -> u64 {
         let (image, mask) = self.pairs[index];
         self.images.tree.size(image as usize) + self.masks.tree.size(mask as usize)
+    }
+
+    /// Of image and mask.
+    fn stamp(&self, index: usize) -> Option<Stamp> {
+        let (image, mask) = self.pairs[index];
+        let image = self.images.tree.stamp(image as usize);
+        Stamp::of_all([image, self.masks.tree.stamp(mask as usize)])
+    }
+
+    /// Over the hashes of image and mask.
+    fn content_hash(&self, index: usize) -> Result<ContentHash> {
+        let mask = self.masks.tree.read(self.pairs[index].1 as usize)?;
+        let mut hash = Sha256::new();
+        hash.update(Sha256::digest(self.read(index)?));
+        hash.update(Sha256::digest(mask));
+        Ok(hash.finalize().into())
     }
 }

@@ -32,6 +32,8 @@ pub enum Mode {
     Crop { size: usize, crop: usize },
     /// segment-anything's longest side: each side `int(length * scale + 0.5)`.
     LongestHalfUp(usize),
+    /// The same, then padded at the right and the bottom to a square of this side.
+    LongestHalfUpPadded(usize),
 }
 
 /// One way of bringing images to a model.
@@ -87,6 +89,16 @@ impl Transform {
             mode: Mode::LongestHalfUp(size),
             multiple: 1,
             filter: Filter::Bilinear,
+        }
+    }
+
+    /// All of segment-anything's own preprocessing but the normalisation: as [`Transform::sam`],
+    /// then padded to a square. It pads after normalising, so the padding's colour is for the
+    /// pipeline to put in ([`super::pipeline::Options::padding`]); here it is black.
+    pub fn sam_padded(size: usize) -> Self {
+        Transform {
+            mode: Mode::LongestHalfUpPadded(size),
+            ..Self::sam(size)
         }
     }
 
@@ -210,6 +222,7 @@ impl Transform {
             Mode::Squash { height, width } => ("squash", json!([height, width])),
             Mode::Crop { size, crop } => ("crop", json!([size, crop])),
             Mode::LongestHalfUp(size) => ("longest-half-up", json!([size])),
+            Mode::LongestHalfUpPadded(size) => ("longest-half-up-padded", json!([size])),
         };
         json!({
             "resize": resize,
@@ -235,10 +248,17 @@ impl Transform {
             Mode::Shortest(size) => whole(scaled(size as f64 / h.min(w))),
             Mode::Longest(size) => whole(scaled(size as f64 / h.max(w))),
             Mode::Squash { height, width } => whole((height, width)),
-            Mode::LongestHalfUp(size) => {
+            Mode::LongestHalfUp(size) | Mode::LongestHalfUpPadded(size) => {
                 let scale = size as f64 / h.max(w);
                 let side = |length: f64| ((length * scale + 0.5) as usize).max(1);
-                whole((side(h), side(w)))
+                let resized = whole((side(h), side(w)));
+                match self.mode {
+                    Mode::LongestHalfUpPadded(_) => Plan {
+                        window: (size, size),
+                        ..resized
+                    },
+                    _ => resized,
+                }
             }
             Mode::Crop { size, crop } => {
                 let long = |long: usize, short: usize| size * long / short;

@@ -7,6 +7,7 @@ mod links;
 
 pub use left_out::LeftOut;
 
+use super::content::Stamp;
 use crate::{Error, Result};
 use archive::{Member, Span};
 use std::fs::File;
@@ -139,6 +140,20 @@ impl FileTree {
         match self.spans.get(index) {
             Some(span) => span.len,
             None => std::fs::metadata(self.path(index)).map_or(0, |m| m.len()),
+        }
+    }
+
+    /// A sign of the file's bytes; `None` where the file system could not give one.
+    pub fn stamp(&self, index: usize) -> Option<Stamp> {
+        match self.spans.get(index) {
+            Some(span) => {
+                let archive = self.archives[span.archive as usize].metadata().ok()?;
+                Stamp::new(&self.root, &archive, &[span.offset, span.len])
+            }
+            None => {
+                let path = self.path(index);
+                Stamp::new(&path, &std::fs::metadata(&path).ok()?, &[])
+            }
         }
     }
 

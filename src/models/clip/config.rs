@@ -1,7 +1,7 @@
 //! Sizes and rules of a CLIP image tower, from whichever config lies beside it.
 
 use super::layouts::Origin;
-use crate::models::facts::{check_heads, float, int, known};
+use crate::models::facts::{check_heads, float, int, known, refuse_others};
 use crate::models::layers::Activation;
 use crate::models::positions::{Keep, Resample, isqrt};
 use crate::models::vit::{BlockConfig, FfnKind};
@@ -19,6 +19,8 @@ pub struct Config {
     /// E; `None` for files without the projection.
     pub embed_dim: Option<i64>,
     pub activation: Activation,
+    /// What says so, for the record.
+    pub activation_from: &'static str,
     pub rule: Resample,
     pub keep: Keep,
 }
@@ -79,12 +81,24 @@ impl Config {
         let side = rows.map_or(image_size / patch, isqrt).max(1);
         let projection = dim("head.weight", 0);
         let embed_dim = match checkpoint.tensors() {
+            Some(_) if origin == Origin::Timm && is_classifier(checkpoint)? => None,
             Some(_) => projection,
             None => int(&whole["model_cfg"], &["embed_dim"])
                 .or_else(|| int(whole, &["projection_dim"]))
                 .or(Some(512)),
         };
-        let activation = activation(checkpoint, origin, hints)?;
+        let open_clip = &whole["model_cfg"]["vision_cfg"];
+        refuse_others(checkpoint, "vision_cfg", open_clip, BUILT)?;
+        if let Some(pool) = open_clip["pool_type"]
+            .as_str()
+            .filter(|pool| *pool != "tok")
+        {
+            let reason = format!(
+                "`vision_cfg.pool_type` is `{pool}`, which is not built here (tok: the class token)"
+            );
+            return Err(Error::file(&checkpoint.path, reason));
+        }
+        let (activation, activation_from) = activation(checkpoint, origin, hints)?;
         let (rule, keep) = match origin {
             Origin::OpenClip => (Resample::Antialias, Keep::SameCount),
             Origin::Transformers => (Resample::Plain, Keep::SameGrid),
@@ -97,7 +111,9 @@ impl Config {
                 heads,
                 hidden,
                 ffn: FfnKind::Mlp(activation),
-                eps: float(v, &["layer_norm_eps"]).unwrap_or(1e-5),
+                eps: float(v, &["layer_norm_eps"])
+                    .or_else(|| float(&v["norm_kwargs"], &["eps"]))
+                    .unwrap_or(1e-5),
                 qkv_bias: true,
                 layer_scale: false,
             },
@@ -106,10 +122,21 @@ impl Config {
             image_size,
             embed_dim,
             activation,
+            activation_from,
             rule,
             keep,
         })
     }
+}
+
+/// Whether timm's `head` tells classes apart instead of projecting into the joint space: timm gives
+/// the projection a bias of zeros, training gives a classifier one of its own.
+fn is_classifier(checkpoint: &Checkpoint) -> Result<bool> {
+    let bias = checkpoint.tensors().and_then(|t| t.get("head.bias"));
+    Ok(match bias {
+        Some(bias) => bias.read_stored()?.f_any()?.int64_value(&[]) != 0,
+        None => false,
+    })
 }
 
 /// What the weights were trained with, by open_clip's pretrained tag: its model name does not say
@@ -127,10 +154,14 @@ pub fn activation_of_tag(config: &Value, hints: &Value) -> Option<Activation> {
 }
 
 /// The pretrained tag decides; without a known one the config does.
-fn activation(checkpoint: &Checkpoint, origin: Origin, hints: &Value) -> Result<Activation> {
+fn activation(
+    checkpoint: &Checkpoint,
+    origin: Origin,
+    hints: &Value,
+) -> Result<(Activation, &'static str)> {
     let config = &checkpoint.config;
     if let Some(activation) = activation_of_tag(config, hints) {
-        return Ok(activation);
+        return Ok((activation, "the pretrained tag"));
     }
     let quick = |yes: bool| match yes {
         true => Activation::QuickGelu,
@@ -138,25 +169,63 @@ fn activation(checkpoint: &Checkpoint, origin: Origin, hints: &Value) -> Result<
     };
     let named = vision(config)["hidden_act"].as_str();
     if let Some(name) = named {
-        return Activation::named(name).ok_or_else(|| {
+        let named = Activation::named(name).ok_or_else(|| {
             let reason = format!("the config's activation `{name}` is not known here");
             Error::file(&checkpoint.path, reason)
-        });
+        })?;
+        return Ok((named, "the config (hidden_act)"));
+    }
+    if vision(config)["act_kwargs"]["approximate"] == "tanh" {
+        return Ok((Activation::GeluTanh, "the config (act_kwargs)"));
     }
     if let Some(yes) = config["model_cfg"]["quick_gelu"].as_bool() {
-        return Ok(quick(yes));
+        return Ok((quick(yes), "the config (quick_gelu)"));
+    }
+    if config["model_cfg"].is_object() {
+        return Ok((
+            Activation::Gelu,
+            "open_clip's default, as the config names none",
+        ));
     }
     if let Some(timm) = config["architecture"].as_str() {
-        return Ok(quick(timm.contains("quickgelu")));
+        return Ok((
+            quick(timm.contains("quickgelu")),
+            "timm's name of the model",
+        ));
     }
-    // The scalars of OpenAI's own archives; transformers' default.
-    let openai = checkpoint.has("^input_resolution") || origin == Origin::Transformers;
-    if config.is_null() {
-        tracing::warn!(
-            "{}: no config beside the weights, so the activation is a guess ({}); put the config there if it is another",
-            checkpoint.path.display(),
-            quick(openai).name()
-        );
+    if checkpoint.has("^input_resolution") {
+        return Ok((Activation::QuickGelu, "OpenAI's own archive"));
     }
-    Ok(quick(openai))
+    let transformers = origin == Origin::Transformers;
+    if transformers && config.is_object() {
+        let from = "transformers' default, as the config names none";
+        return Ok((Activation::QuickGelu, from));
+    }
+    let guess = quick(transformers);
+    tracing::warn!(
+        "{}: nothing in or beside the weights says CLIP's activation; {} is a guess, which decides every number: put the model's config beside the file",
+        checkpoint.path.display(),
+        guess.name()
+    );
+    Ok((guess, "a guess: nothing in or beside the weights says it"))
 }
+
+/// Keys of open_clip's `vision_cfg` that are obeyed, that the tensors decide, or that matter in
+/// training only.
+const BUILT: &[&str] = &[
+    "image_size",
+    "layers",
+    "width",
+    "head_width",
+    "mlp_ratio",
+    "patch_size",
+    "patch_dropout",
+    "pool_type",
+    "act_kwargs",
+    "norm_kwargs",
+    "pos_embed_type",
+    "output_tokens",
+    "timm_model_pretrained",
+    "timm_proj_bias",
+    "timm_drop",
+];

@@ -87,8 +87,12 @@ const PROJECTION: Table = &[("head", Named("visual_projection"))];
 /// Finds the image tower of a file.
 pub fn find(checkpoint: &Checkpoint) -> Option<(Layout, Origin)> {
     let has = |name: &str| checkpoint.has(name);
-    if has("visual.class_embedding") && has("visual.conv1.weight") {
-        return Some((Layout::new("visual.", OPEN_CLIP), Origin::OpenClip));
+    // The whole model, or its image tower saved alone.
+    for prefix in ["visual.", ""] {
+        let has = |name: &str| checkpoint.has(&format!("{prefix}{name}"));
+        if has("class_embedding") && has("conv1.weight") && has("positional_embedding") {
+            return Some((Layout::new(prefix, OPEN_CLIP), Origin::OpenClip));
+        }
     }
     for prefix in ["vision_model.", ""] {
         // SigLIP's files are named alike, but have no class token.
@@ -117,17 +121,23 @@ pub fn is_beside_image_tower(key: &str) -> bool {
         "embeddings.position_ids",
         "attn_mask",
     ];
-    const TEXT: [&str; 7] = [
-        "text.",
-        "text_model.",
-        "transformer.",
-        "token_embedding.",
-        "ln_final.",
+    /// Modules of the text towers, whose own tensors their loader is strict about.
+    const MODULES: [&str; 6] = [
+        "text",
+        "text_model",
+        "transformer",
+        "token_embedding",
+        "ln_final",
         "text_projection",
-        "positional_embedding",
     ];
+    const TENSORS: [&str; 2] = ["positional_embedding", "text_projection"];
     match key.strip_prefix(OUTSIDE) {
-        Some(key) => CONSTANTS.contains(&key) || TEXT.iter().any(|prefix| key.starts_with(prefix)),
+        Some(key) => {
+            let first = key.split_once('.').map(|(first, _)| first);
+            CONSTANTS.contains(&key)
+                || TENSORS.contains(&key)
+                || first.is_some_and(|first| MODULES.contains(&first))
+        }
         None => CONSTANTS.contains(&key),
     }
 }

@@ -14,7 +14,7 @@ pub use config::activation_of_tag;
 pub use layouts::{TRANSFORMERS, is_beside_image_tower};
 
 use super::layers::{LayerNorm, Linear};
-use super::normalise::{self, Normalise};
+use super::normalise::{self, Constants, Normalise};
 use super::positions::Positions;
 use super::vit::{self, Block, PatchEmbed, TokenSplit};
 use super::{
@@ -45,6 +45,18 @@ fn is_transformers(config: &Value) -> bool {
     )
 }
 
+/// The vision tower's own part of a larger config, timm's files, and CLIPs of other makers that
+/// share transformers' class (MetaCLIP 2, Chinese CLIP).
+fn is_other(config: &Value) -> bool {
+    let clip = |value: &Value| {
+        let name = value.as_str().unwrap_or_default();
+        name.contains("clip") && !name.contains("siglip") && !name.contains("blip")
+    };
+    clip(&config["model_type"])
+        || clip(&config["vision_config"]["model_type"])
+        || clip(&config["architecture"])
+}
+
 impl Architecture for ClipArchitecture {
     fn name(&self) -> &'static str {
         "clip"
@@ -56,6 +68,21 @@ impl Architecture for ClipArchitecture {
             Some(_) => layouts::find(checkpoint).is_some(),
             None => is_open_clip(config) || is_transformers(config),
         }
+    }
+
+    fn describes(&self, config: &Value) -> bool {
+        is_open_clip(config) || is_transformers(config) || is_other(config)
+    }
+
+    fn landmarks(&self) -> &'static [&'static str] {
+        &[
+            "visual.class_embedding",
+            "visual.conv1.weight",
+            "visual.transformer.resblocks.0.attn.in_proj_weight",
+            "vision_model.embeddings.class_embedding",
+            "vision_model.pre_layrnorm.weight",
+            "norm_pre.weight",
+        ]
     }
 
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
@@ -102,12 +129,9 @@ impl Clip {
         let p = store.root();
         let (width, eps) = (config.block.width, config.block.eps);
         let table = p.get_f32("pos_embed", &[1, 1 + config.side * config.side, width])?;
+        let constants = Constants::of(checkpoint, options, normalise::CLIP)?;
         let mut model = Clip {
-            normalise: Normalise::new(
-                normalise::mean_std(checkpoint, normalise::CLIP),
-                options.device,
-                options.kind,
-            ),
+            normalise: Normalise::new(constants.mean_std, options.device, options.kind),
             patch_embed: PatchEmbed::new(&p.pp("patch_embed.proj"), config.patch, width, false)?,
             cls_token: p.get("cls_token", &[1, 1, width])?,
             pos_embed: Positions::new(&p, table, 1, config.rule, config.keep)?,
@@ -123,8 +147,12 @@ impl Clip {
             info: info(config, options),
             trainable: None,
         };
-        store.finish(is_beside_image_tower)?;
+        let classifier = config.embed_dim.is_none();
+        store.finish(|key| {
+            is_beside_image_tower(key) || (classifier && matches!(key, "head.weight" | "head.bias"))
+        })?;
         model.info.parameters = store.parameters();
+        constants.note(&mut model.info.settings);
         Ok(model)
     }
 }
@@ -139,6 +167,7 @@ fn info(config: &Config, options: &BuildOptions) -> BackboneInfo {
     let fitting = (config.image_size / patch * patch).max(patch);
     let mut settings = Map::new();
     settings.insert("activation".into(), config.activation.name().into());
+    settings.insert("activation_from".into(), config.activation_from.into());
     settings.insert("positions".into(), config.rule.name().into());
     settings.insert("patch_tokens".into(), tokens.into());
     BackboneInfo {

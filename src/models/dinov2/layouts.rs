@@ -13,18 +13,8 @@ pub enum Origin {
     Timm,
 }
 
-/// What may stand in front of the backbone's tensors: classification heads of transformers,
-/// training files.
-const PREFIXES: &[&str] = &[
-    "",
-    "dinov2.",
-    "dinov2_with_registers.",
-    "teacher.backbone.",
-    "backbone.",
-    "teacher.",
-    "model.",
-    "module.",
-];
+/// What stands in front of the backbone in transformers' classifiers.
+const PREFIXES: &[&str] = &["", "dinov2.", "dinov2_with_registers."];
 
 const HUB: Table = &[];
 
@@ -130,6 +120,19 @@ fn is_transformers(config: &Value) -> bool {
         config["model_type"].as_str(),
         Some("dinov2" | "dinov2_with_registers")
     )
+}
+
+/// Whether a config speaks of such a network: by its name, or as the arguments of a plain vision
+/// transformer.
+pub fn describes(config: &Value) -> bool {
+    let has = |names: &[&str]| names.iter().any(|name| config[*name].is_i64());
+    let nameless = config["model_type"].is_null() && config["architecture"].is_null();
+    let rotary = config["pos_embed_rope_base"].is_number();
+    by_config(config).is_some()
+        || (nameless
+            && !rotary
+            && has(&["embed_dim", "hidden_size"])
+            && has(&["num_heads", "num_attention_heads"]))
 }
 
 /// For random weights, by the config alone.

@@ -11,7 +11,7 @@ mod config;
 mod layouts;
 
 use super::layers::LayerNorm;
-use super::normalise::{self, Normalise};
+use super::normalise::{self, Constants, Normalise};
 use super::positions::{Keep, Positions};
 use super::vit::{self, Block, PatchEmbed, TokenSplit};
 use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features, Request};
@@ -20,7 +20,7 @@ use crate::weights::{Checkpoint, OUTSIDE, ParamStore, Params, Registry, Trainabl
 use config::Config;
 use indexmap::IndexMap;
 use layouts::Origin;
-use serde_json::Map;
+use serde_json::{Map, Value};
 use tch::Tensor;
 
 pub struct DinoV2Architecture;
@@ -35,6 +35,21 @@ impl Architecture for DinoV2Architecture {
             Some(_) => layouts::find(checkpoint).is_some(),
             None => layouts::by_config(&checkpoint.config).is_some(),
         }
+    }
+
+    fn describes(&self, config: &Value) -> bool {
+        layouts::describes(config)
+    }
+
+    fn landmarks(&self) -> &'static [&'static str] {
+        &[
+            "cls_token",
+            "pos_embed",
+            "blocks.0.ls1.gamma",
+            "blocks.0.attn.qkv.weight",
+            "embeddings.cls_token",
+            "encoder.layer.0.layer_scale1.lambda1",
+        ]
     }
 
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
@@ -79,12 +94,9 @@ impl DinoV2 {
             // Only training uses it; read so that the parameters add up to upstream's count.
             drop(p.get("mask_token", &[1, width])?);
         }
+        let constants = Constants::of(checkpoint, options, normalise::IMAGENET)?;
         let mut model = DinoV2 {
-            normalise: Normalise::new(
-                normalise::mean_std(checkpoint, normalise::IMAGENET),
-                options.device,
-                options.kind,
-            ),
+            normalise: Normalise::new(constants.mean_std, options.device, options.kind),
             patch_embed: PatchEmbed::new(&p.pp("patch_embed.proj"), config.patch, width, true)?,
             cls_token: p.get("cls_token", &[1, 1, width])?,
             register_tokens: (config.registers > 0)
@@ -96,9 +108,14 @@ impl DinoV2 {
             info: info(config),
             trainable: None,
         };
-        // Beside the prefix lie classifiers and the heads of training.
-        store.finish(|key| key.starts_with(OUTSIDE))?;
+        // Beside the prefix lies transformers' classifier; timm's stands behind the network.
+        store.finish(|key| {
+            key.strip_prefix(OUTSIDE)
+                .is_some_and(|key| key.starts_with("classifier."))
+                || matches!(key, "head.weight" | "head.bias")
+        })?;
         model.info.parameters = store.parameters();
+        constants.note(&mut model.info.settings);
         Ok(model)
     }
 }

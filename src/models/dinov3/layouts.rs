@@ -1,9 +1,11 @@
-//! Where DINOv3's tensors lie in files of the hub and of transformers. Our names are the hub's,
+//! Where DINOv3's tensors lie in files of the hub, transformers and timm. Our names are the hub's,
 //! with the two matrices in front of a SwiGLU as one.
 
 use crate::Result;
 use crate::weights::Place::{Named, Stacked};
+use crate::weights::layout::stacked;
 use crate::weights::{Checkpoint, Layout, LazyTensor, Source, StateDict, Table};
+use serde_json::Value;
 use tch::{Device, Tensor};
 
 const HUB: Table = &[(
@@ -38,21 +40,129 @@ const TRANSFORMERS: Table = &[
     ("blocks.*.mlp.w3", Named("layer.*.mlp.down_proj")),
 ];
 
-/// The file in our names, and the layout for errors; `None` where it is no DINOv3.
-pub fn ours(checkpoint: &Checkpoint) -> Option<(Layout, Result<Checkpoint>)> {
-    if checkpoint.has("storage_tokens") && checkpoint.has("blocks.0.attn.qkv.weight") {
-        let layout = Layout::new("", HUB);
-        let file = layout.apply(checkpoint).map(mask_key_bias);
-        return Some((layout, file));
+/// timm's `Eva`, which its DINOv3 are.
+const TIMM: Table = &[
+    ("storage_tokens", Named("reg_token")),
+    ("blocks.*.ls1.gamma", Named("blocks.*.gamma_1")),
+    ("blocks.*.ls2.gamma", Named("blocks.*.gamma_2")),
+    (
+        "blocks.*.attn.qkv",
+        Stacked(&[
+            "blocks.*.attn.q_proj",
+            "blocks.*.attn.k_proj",
+            "blocks.*.attn.v_proj",
+        ]),
+    ),
+];
+/// The same with a SwiGLU, whose last matrix timm calls like an MLP's.
+const TIMM_GATED: Table = &[
+    ("storage_tokens", Named("reg_token")),
+    ("blocks.*.ls1.gamma", Named("blocks.*.gamma_1")),
+    ("blocks.*.ls2.gamma", Named("blocks.*.gamma_2")),
+    (
+        "blocks.*.mlp.w12",
+        Stacked(&["blocks.*.mlp.fc1_g", "blocks.*.mlp.fc1_x"]),
+    ),
+    ("blocks.*.mlp.w3", Named("blocks.*.mlp.fc2")),
+];
+
+/// Whose file it is: decides names, and whether positions are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    Hub,
+    Transformers,
+    Timm,
+}
+
+/// Whose layout a file is in; `None` where it is no DINOv3. None of them stores positions of
+/// patches, which DINOv2 does.
+pub fn find(checkpoint: &Checkpoint) -> Option<Origin> {
+    let has = |name: &str| checkpoint.has(name);
+    let attends = has("blocks.0.attn.qkv.weight") || has("blocks.0.attn.q_proj.weight");
+    if has("cls_token") && attends && !has("pos_embed") {
+        if has("blocks.0.ls1.gamma") {
+            return Some(Origin::Hub);
+        }
+        return has("blocks.0.gamma_1").then_some(Origin::Timm);
     }
-    // transformers 5 says `model.layer` in memory.
-    let file = checkpoint.renamed(|key| Some(key.strip_prefix("model.").unwrap_or(key).into()));
-    if !file.has("embeddings.register_tokens") || !file.has("layer.0.attention.q_proj.weight") {
-        return None;
+    let transformers = has("embeddings.cls_token")
+        && !has("embeddings.position_embeddings")
+        && (has("layer.0.attention.q_proj.weight") || has("model.layer.0.attention.q_proj.weight"));
+    transformers.then_some(Origin::Transformers)
+}
+
+/// Whether a config speaks of such a network.
+pub fn describes(config: &Value) -> bool {
+    let named = |key: &str| {
+        let name = config[key].as_str();
+        name.is_some_and(|name| name.contains("dinov3"))
+    };
+    named("model_type")
+        || named("architecture")
+        || named("arch")
+        || config["pos_embed_rope_base"].is_number()
+        || config["n_storage_tokens"].is_i64()
+}
+
+/// The file in our names, and the layout for errors.
+pub fn ours(checkpoint: &Checkpoint, origin: Origin) -> (Layout, Result<Checkpoint>) {
+    match origin {
+        Origin::Hub => {
+            let layout = Layout::new("", HUB);
+            let file = layout.apply(checkpoint).map(mask_key_bias);
+            (layout, file)
+        }
+        Origin::Timm => {
+            let gated = checkpoint.has("blocks.0.mlp.fc1_g.weight");
+            let layout = Layout::new("", if gated { TIMM_GATED } else { TIMM });
+            let file = layout.apply(&with_key_bias(checkpoint.clone()));
+            (layout, file)
+        }
+        Origin::Transformers => {
+            // transformers 5 says `model.layer` in memory.
+            let file = checkpoint
+                .renamed(|key| Some(key.strip_prefix("model.").unwrap_or(key).to_string()));
+            let layout = Layout::new("", TRANSFORMERS);
+            let file = layout.apply(&with_all_parts(file));
+            (layout, file)
+        }
     }
-    let layout = Layout::new("", TRANSFORMERS);
-    let file = layout.apply(&with_all_parts(file));
-    Some((layout, file))
+}
+
+/// timm keeps the biases of queries and values apart from the matrix; the keys' is zero and not in
+/// its files.
+fn with_key_bias(mut file: Checkpoint) -> Checkpoint {
+    let Source::File(tensors) = &mut file.source else {
+        return file;
+    };
+    let attentions: Vec<String> = tensors
+        .keys()
+        .filter_map(|key| Some(key.strip_suffix("q_bias")?.to_string()))
+        .collect();
+    for attention in attentions {
+        let Some(v) = tensors.get(&format!("{attention}v_bias")).cloned() else {
+            continue;
+        };
+        let k = tensors.shift_remove(&format!("{attention}k_bias"));
+        let Some(q) = tensors.shift_remove(&format!("{attention}q_bias")) else {
+            continue;
+        };
+        tensors.shift_remove(&format!("{attention}v_bias"));
+        let k = k.unwrap_or_else(|| zeros(&q));
+        if let Some(bias) = stacked(vec![q, k, v]) {
+            tensors.insert(format!("{attention}qkv.bias"), bias);
+        }
+    }
+    let unfused: Vec<(String, LazyTensor)> = tensors
+        .iter()
+        .filter_map(|(key, q)| {
+            let attention = key.strip_suffix("attn.q_proj.bias")?;
+            let k = format!("{attention}attn.k_proj.bias");
+            (!tensors.contains_key(&k)).then(|| (k, zeros(q)))
+        })
+        .collect();
+    tensors.extend(unfused);
+    file
 }
 
 /// transformers has no key bias, and calls the MLP's matrices like those of the gated one.

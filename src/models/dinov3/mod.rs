@@ -5,19 +5,20 @@
 //! Summary = class token, spatial = patch tokens, both after the final norm. Positions are rotary
 //! and on patch tokens only; the key bias is zero.
 
+mod config;
 mod layouts;
 mod rope;
 
 pub use rope::Rope;
 
 use super::derived::Derived;
-use super::facts::{check_heads, float, int, known};
-use super::layers::{Activation, LayerNorm};
-use super::normalise::{self, Normalise};
-use super::vit::{self, Block, BlockConfig, FfnKind, PatchEmbed, TokenSplit};
+use super::layers::LayerNorm;
+use super::normalise::{self, Constants, Normalise};
+use super::vit::{self, Block, BlockConfig, PatchEmbed, TokenSplit};
 use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features, Request};
 use crate::Result;
-use crate::weights::{Checkpoint, Layout, ParamStore, Registry, Trainable};
+use crate::weights::{Checkpoint, Layout, ParamStore, Params, Registry, Trainable};
+use config::{Config, Periods};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use tch::Tensor;
@@ -31,89 +32,40 @@ impl Architecture for DinoV3Architecture {
 
     fn recognises(&self, checkpoint: &Checkpoint) -> bool {
         match checkpoint.tensors() {
-            Some(_) => layouts::ours(checkpoint).is_some(),
+            Some(_) => layouts::find(checkpoint).is_some(),
             None => checkpoint.config["model_type"] == "dinov3_vit",
         }
     }
 
+    fn describes(&self, config: &Value) -> bool {
+        layouts::describes(config)
+    }
+
+    fn landmarks(&self) -> &'static [&'static str] {
+        &[
+            "storage_tokens",
+            "rope_embed.periods",
+            "blocks.0.attn.qkv.weight",
+            "blocks.0.gamma_1",
+            "reg_token",
+            "embeddings.register_tokens",
+            "layer.0.attention.q_proj.weight",
+        ]
+    }
+
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
-        let (layout, ours) = layouts::ours(checkpoint)
-            .unwrap_or_else(|| (Layout::new("", &[]), Ok(checkpoint.clone())));
+        let origin = layouts::find(checkpoint);
+        let (layout, ours) = match origin {
+            Some(origin) => layouts::ours(checkpoint, origin),
+            None => (Layout::new("", &[]), Ok(checkpoint.clone())),
+        };
         let ours = ours?;
-        let config = Config::read(&ours)?;
+        let config = Config::read(&ours, origin)?;
         let registry = options.registry();
         let model = DinoV3::new(&ours, &config, options, registry.as_ref());
         let mut model = model.map_err(|e| layout.explain(e))?;
         model.trainable = registry.map(|r| r.finish(checkpoint));
         Ok(Box::new(model))
-    }
-}
-
-struct Config {
-    depth: i64,
-    block: BlockConfig,
-    patch: i64,
-    registers: i64,
-    image_size: i64,
-    rope_base: f64,
-    mask_token: bool,
-}
-
-impl Config {
-    /// `checkpoint` is in our names.
-    fn read(checkpoint: &Checkpoint) -> Result<Self> {
-        let config = &checkpoint.config;
-        let dim = |name: &str, axis: usize| checkpoint.shape(name)?.get(axis).copied();
-        let in_file = checkpoint.tensors().is_some();
-        let width = int(config, &["hidden_size", "embed_dim"]).or_else(|| dim("norm.weight", 0));
-        let width = known(checkpoint, "width", width)?;
-        // 64 channels per head, 128 in the 7B.
-        let by_width = width / if width == 4096 { 128 } else { 64 };
-        let heads = int(config, &["num_attention_heads", "num_heads"]).or(Some(by_width));
-        let heads = known(checkpoint, "number of heads", heads)?;
-        check_heads(checkpoint, width, heads)?;
-        let patch = int(config, &["patch_size"]).or_else(|| dim("patch_embed.proj.weight", 3));
-        let patch = known(checkpoint, "patch size", patch)?;
-        let counted = in_file.then(|| checkpoint.count("blocks.", ".norm1.weight") as i64);
-        let depth = int(config, &["num_hidden_layers", "depth"]).or(counted);
-        let depth = known(checkpoint, "number of blocks", depth)?;
-        let gated = match config["use_gated_mlp"].as_bool() {
-            Some(gated) => gated,
-            None => checkpoint.has("blocks.0.mlp.w12.weight"),
-        };
-        let hidden = int(config, &["intermediate_size"]).or_else(|| {
-            dim("blocks.0.mlp.w3.weight", 1).or_else(|| dim("blocks.0.mlp.fc1.weight", 0))
-        });
-        let hidden = known(checkpoint, "MLP width", hidden)?;
-        let registers = int(config, &["num_register_tokens", "n_storage_tokens"])
-            .or_else(|| dim("storage_tokens", 1))
-            .unwrap_or(4);
-        Ok(Config {
-            depth,
-            block: BlockConfig {
-                width,
-                heads,
-                hidden,
-                ffn: if gated {
-                    FfnKind::SwiGlu
-                } else {
-                    FfnKind::Mlp(Activation::Gelu)
-                },
-                eps: float(config, &["layer_norm_eps"]).unwrap_or(1e-5),
-                // The 7B has none.
-                qkv_bias: if in_file {
-                    checkpoint.has("blocks.0.attn.qkv.bias")
-                } else {
-                    config["query_bias"].as_bool().unwrap_or(true)
-                },
-                layer_scale: true,
-            },
-            patch,
-            registers,
-            image_size: int(config, &["image_size", "img_size"]).unwrap_or(224),
-            rope_base: float(config, &["rope_theta", "pos_embed_rope_base"]).unwrap_or(100.0),
-            mask_token: !in_file || checkpoint.has("mask_token"),
-        })
     }
 }
 
@@ -138,34 +90,57 @@ impl DinoV3 {
     ) -> Result<Self> {
         let store = ParamStore::new(checkpoint, options.device, options.kind).trained(registry);
         let p = store.root();
-        let BlockConfig {
-            width, heads, eps, ..
-        } = config.block;
+        let BlockConfig { width, eps, .. } = config.block;
         if config.mask_token {
             // Only training uses it; read so that the parameters add up to upstream's count.
             drop(p.get("mask_token", &[1, width])?);
         }
         let cls_token = p.get("cls_token", &[1, 1, width])?;
-        let storage_tokens = p.get("storage_tokens", &[1, config.registers, width])?;
+        let storage_tokens = match config.registers {
+            0 => None,
+            n => Some(p.get("storage_tokens", &[1, n, width])?),
+        };
+        let prefix = Derived::new(&p, move || match &storage_tokens {
+            Some(storage_tokens) => Tensor::cat(&[&cls_token, storage_tokens], 1),
+            None => cls_token.shallow_clone(),
+        });
+        let rope = rope(&p, config)?;
+        let constants = Constants::of(checkpoint, options, normalise::IMAGENET)?;
         let mut model = DinoV3 {
-            normalise: Normalise::new(
-                normalise::mean_std(checkpoint, normalise::IMAGENET),
-                options.device,
-                options.kind,
-            ),
+            normalise: Normalise::new(constants.mean_std, options.device, options.kind),
             patch_embed: PatchEmbed::new(&p.pp("patch_embed.proj"), config.patch, width, true)?,
-            prefix: Derived::new(&p, move || Tensor::cat(&[&cls_token, &storage_tokens], 1)),
-            rope: Rope::new(width / heads, config.rope_base, options.device),
+            prefix,
+            rope,
             blocks: vit::blocks(&p.pp("blocks"), config.depth, &config.block)?,
             norm: LayerNorm::new(p.pp("norm"), width, eps)?,
             info: info(config),
             trainable: None,
         };
-        // The periods are computed; `local_cls_norm` serves training only.
-        store.finish(|key| key == "rope_embed.periods" || key.starts_with("local_cls_norm."))?;
+        // `local_cls_norm` serves training only; timm's classifier stands behind the network.
+        store.finish(|key| {
+            key.starts_with("local_cls_norm.") || matches!(key, "head.weight" | "head.bias")
+        })?;
         model.info.parameters = store.parameters();
+        constants.note(&mut model.info.settings);
         Ok(model)
     }
+}
+
+/// The stored periods, which replace the computed ones upstream too: released files hold them
+/// rounded to bf16 (spec/teachers.md §4.4). Files of transformers and timm have none.
+fn rope(p: &Params, config: &Config) -> Result<Rope> {
+    let head = config.block.width / config.block.heads;
+    let rope = p.pp("rope_embed");
+    let periods = match (rope.has("periods"), config.rope) {
+        (true, _) => rope.buffer("periods", &[head / 4])?,
+        (false, Periods::Base(base)) => rope::periods_of_base(head, base, p.device()),
+        (false, Periods::Between(min, max)) => rope::periods_between(head, (min, max), p.device()),
+    };
+    Ok(Rope::new(
+        &periods,
+        config.rope_coordinates,
+        config.rope_kind,
+    ))
 }
 
 fn info(config: &Config) -> BackboneInfo {

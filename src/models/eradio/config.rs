@@ -261,12 +261,15 @@ fn registered(name: &str) -> Value {
 /// The layout of a checkpoint's names, recognised by the stem; `None` where it is another network.
 pub fn layout(checkpoint: &Checkpoint) -> Option<keys::Kind> {
     const STEM: &str = "patch_embed.conv_down.0.conv.weight";
-    let mut names = checkpoint.tensors()?.keys();
-    let prefix = names.find_map(|name| name.strip_suffix(STEM))?;
-    Some(match prefix.split('.').next() {
-        Some("base_model") => keys::Kind::Hub,
-        Some("radio_model") => keys::Kind::HuggingFace,
-        Some("model") => keys::Kind::Loaded,
-        _ => keys::Kind::Bare,
-    })
+    let prefixes = [
+        ("base_model.", keys::Kind::Hub),
+        ("radio_model.model.", keys::Kind::HuggingFace),
+        ("model.", keys::Kind::Loaded),
+        ("", keys::Kind::Bare),
+    ];
+    let found = prefixes.into_iter().find(|(prefix, _)| {
+        let mut wrappers = keys::WRAPPERS.iter();
+        wrappers.any(|wrapper| checkpoint.has(&format!("{prefix}{wrapper}{STEM}")))
+    });
+    found.map(|(_, kind)| kind)
 }

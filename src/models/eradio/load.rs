@@ -4,16 +4,17 @@ use super::config::{self, Config};
 use super::{Model, Network};
 use crate::models::architecture::{Architecture, BuildOptions, Purpose, Window};
 use crate::models::backbone::{Backbone, BackboneInfo};
-use crate::models::normalise::{self, Normalise};
+use crate::models::normalise::{Constants, Normalise};
 use crate::models::radio::adaptor::Adaptor;
 use crate::models::radio::args::Args;
 use crate::models::radio::config::adaptors;
 use crate::models::radio::keys::Keys;
+use crate::models::radio::load as radio;
 use crate::models::radio::normalizer::FeatureNormalizer;
 use crate::weights::{Checkpoint, ParamStore, Params, Registry, spectral};
 use crate::{Error, Result};
-use serde_json::{Map, json};
-use tch::{Device, Kind, Tensor};
+use serde_json::{Map, Value, json};
+use tch::Kind;
 
 /// Side of the released model's preferred resolution (upstream's RESOURCE_MAP).
 const PREFERRED: i64 = 512;
@@ -34,6 +35,17 @@ impl Architecture for ERadio {
             Some(_) => config::layout(checkpoint).is_some(),
             None => Config::find(&checkpoint.config).is_some(),
         }
+    }
+
+    fn describes(&self, config: &Value) -> bool {
+        Config::find(config).is_some() || Args::of(config).model().is_some()
+    }
+
+    fn landmarks(&self) -> &'static [&'static str] {
+        &[
+            "base_model.patch_embed.conv_down.0.conv.weight",
+            "patch_embed.conv_down.0.conv.weight",
+        ]
     }
 
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
@@ -81,7 +93,7 @@ impl Model {
         let network = Network::new(&root.pp("model"), &config)?;
         let parameters = store.parameters();
         let width = config.full_features_head_dim;
-        let input_conditioner = conditioner(&root, checkpoint, options)?;
+        let constants = conditioner(&root, checkpoint, options)?;
         let feature_normalizer = checkpoint
             .has("feature_normalizer.mean")
             .then(|| FeatureNormalizer::new(&root.pp("feature_normalizer"), width))
@@ -103,10 +115,15 @@ impl Model {
 
         let mut info = info(&config, options.window, parameters);
         info.adaptors = adaptors.iter().map(|a| a.name.clone()).collect();
-        if input_conditioner.is_none() {
-            info.settings
-                .insert("input_conditioner".into(), json!("none"));
+        match &constants {
+            Some(constants) => constants.note(&mut info.settings),
+            None => {
+                let settings = &mut info.settings;
+                settings.insert("input_conditioner".into(), json!("none"));
+            }
         }
+        let input_conditioner =
+            constants.map(|found| Normalise::new(found.mean_std, options.device, options.kind));
         if feature_normalizer.is_some() {
             info.settings
                 .insert("feature_normalizer".into(), json!(true));
@@ -124,38 +141,29 @@ impl Model {
     }
 }
 
-/// The pixel normalisation of the file; OpenAI CLIP's for random weights (upstream's default).
+/// The pixel normalisation of the file or the user; none where neither has one.
 fn conditioner(
     root: &Params,
     checkpoint: &Checkpoint,
     options: &BuildOptions,
-) -> Result<Option<Normalise>> {
-    let p = root.pp("input_conditioner");
-    let constants = if checkpoint.tensors().is_none() {
-        let (mean, std) = normalise::CLIP;
-        for (name, values) in [("norm_mean", mean), ("norm_std", std)] {
-            let values = Tensor::from_slice(&values).to_kind(Kind::Float);
-            p.constant(name, values.view([3, 1, 1]));
-        }
-        normalise::CLIP
-    } else if p.has("norm_mean") {
-        let three = |name: &str| -> Result<[f64; 3]> {
-            let values = p.buffer(name, &[3, 1, 1])?.to_device(Device::Cpu).view([3]);
-            Ok(std::array::from_fn(|i| values.double_value(&[i as i64])))
+) -> Result<Option<Constants>> {
+    let stored = root.pp("input_conditioner").has("norm_mean");
+    if checkpoint.tensors().is_none() || stored {
+        return radio::conditioner(root, checkpoint, options).map(Some);
+    }
+    let given = &options.torchscript;
+    if given.mean.is_some() || given.std.is_some() {
+        let none = Constants {
+            mean_std: ([0.0; 3], [1.0; 3]),
+            source: "none in the file".into(),
         };
-        (three("norm_mean")?, three("norm_std")?)
-    } else {
-        tracing::warn!(
-            "{}: the file is the network alone, without input_conditioner; pixels are not normalised",
-            checkpoint.path.display()
-        );
-        return Ok(None);
-    };
-    Ok(Some(Normalise::new(
-        constants,
-        options.device,
-        options.kind,
-    )))
+        return Constants::of_user_or(options, none).map(Some);
+    }
+    tracing::warn!(
+        "{}: the file is the network alone, without input_conditioner; pixels are not normalised (--mean and --std give constants)",
+        checkpoint.path.display()
+    );
+    Ok(None)
 }
 
 /// Tensors that RADIO never reads: the last level's norm and the classifier, and buffers that are

@@ -36,6 +36,7 @@ impl Adaptor {
     /// `cls`: [B, C], its cls token; `spatial`: [B, N, C], N = h * w.
     pub fn forward(&self, cls: &Tensor, spatial: &Tensor, grid: (i64, i64)) -> AdaptorFeatures {
         let summary = self.head_mlp.forward(&cls.to_kind(Kind::Float));
+        let summary = summary.to_kind(Kind::Float); // autocast leaves fewer bits
         let spatial = self.feat_mlp.as_ref().map(|head| {
             let y = head.forward(&spatial.to_kind(Kind::Float));
             // Upstream returns the features in the backbone's precision before widening them.

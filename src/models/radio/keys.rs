@@ -49,7 +49,7 @@ pub fn detect(checkpoint: &Checkpoint) -> Option<(Kind, bool)> {
 
 /// What data-parallel training and compilation put in front, which timm's `clean_state_dict`
 /// takes off behind `base_model.`.
-const WRAPPERS: [&str; 4] = ["", "module._orig_mod.", "module.", "_orig_mod."];
+pub const WRAPPERS: [&str; 4] = ["", "module._orig_mod.", "module.", "_orig_mod."];
 
 /// transformers' names (its own conversion table for `radio`, read in 5.23).
 const NATIVE: &[(&str, Place)] = &[

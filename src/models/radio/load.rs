@@ -12,7 +12,7 @@ use super::{RadioVit, heads::HeadKind, keys, precision};
 use crate::models::architecture::{Architecture, BuildOptions, Purpose};
 use crate::models::backbone::{Backbone, BackboneInfo};
 use crate::models::layers::LayerNorm;
-use crate::models::normalise::{self, MeanStd, Normalise};
+use crate::models::normalise::{self, Constants, MeanStd, Normalise};
 use crate::weights::{Checkpoint, ParamStore, Params, Registry, Source, spectral};
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};
@@ -41,6 +41,20 @@ impl Architecture for RadioArchitecture {
                 args.cpe_max_size().is_some() && Sizes::of(args).is_ok()
             }
         }
+    }
+
+    fn describes(&self, config: &Value) -> bool {
+        let args = Args::of(config);
+        args.model().is_some() || args.cpe_max_size().is_some() || config["model_type"] == "radio"
+    }
+
+    fn landmarks(&self) -> &'static [&'static str] {
+        &[
+            "base_model.patch_generator.embedder.weight",
+            "radio_model.model.patch_generator.embedder.weight",
+            "model.patch_generator.embedder.weight",
+            "embeddings.cls_register_token",
+        ]
     }
 
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
@@ -138,7 +152,8 @@ impl RadioVit {
             .then(|| LayerNorm::new(model.pp("norm"), config.width, config.eps))
             .transpose()?;
         let parameters = store.parameters();
-        let input_conditioner = conditioner(&root, checkpoint, options.device, kind)?;
+        let constants = conditioner(&root, checkpoint, options)?;
+        let input_conditioner = Normalise::new(constants.mean_std, options.device, kind);
         let feature_normalizer = config
             .feature_normalizer
             .then(|| FeatureNormalizer::new(&root.pp("feature_normalizer"), config.width))
@@ -177,6 +192,7 @@ impl RadioVit {
         })?;
 
         let mut settings = Map::new();
+        constants.note(&mut settings);
         settings.insert("pos_align_corners".into(), json!(align_corners));
         if let Some(vitdet) = &vitdet {
             settings.insert("vitdet".into(), vitdet.describe());
@@ -248,10 +264,9 @@ impl RadioVit {
 pub(in crate::models) fn conditioner(
     root: &Params,
     checkpoint: &Checkpoint,
-    device: Device,
-    kind: Kind,
-) -> Result<Normalise> {
-    let constants: MeanStd = match checkpoint.source {
+    options: &BuildOptions,
+) -> Result<Constants> {
+    let (mean_std, source): (MeanStd, _) = match checkpoint.source {
         Source::Random(_) => {
             let (mean, std) = normalise::CLIP;
             let p = root.pp("input_conditioner");
@@ -259,7 +274,7 @@ pub(in crate::models) fn conditioner(
                 let values = Tensor::from_slice(&values).to_kind(Kind::Float);
                 p.constant(name, values.view([3, 1, 1]));
             }
-            normalise::CLIP
+            (normalise::CLIP, "upstream's default")
         }
         Source::File(_) | Source::TorchScript => {
             let three = |name: &str| -> Result<[f64; 3]> {
@@ -270,10 +285,12 @@ pub(in crate::models) fn conditioner(
                     .view([3]);
                 Ok(std::array::from_fn(|i| values.double_value(&[i as i64])))
             };
-            (three("norm_mean")?, three("norm_std")?)
+            let stored = (three("norm_mean")?, three("norm_std")?);
+            (stored, "input_conditioner in the file")
         }
     };
-    Ok(Normalise::new(constants, device, kind))
+    let source = source.into();
+    Constants::of_user_or(options, Constants { mean_std, source })
 }
 
 /// The file's own preference, else the zoo's, else a square of `side` pixels.

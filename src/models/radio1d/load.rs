@@ -5,6 +5,7 @@ use super::encoder::Encoder;
 use super::shape::Shape;
 use super::{Neck, Radio1d};
 use crate::models::architecture::{Architecture, BuildOptions};
+use crate::models::normalise::Normalise;
 use crate::models::radio::adaptor::Adaptor;
 use crate::models::radio::args::Args;
 use crate::models::radio::patch::{PatchGenerator, PatchShape};
@@ -12,7 +13,7 @@ use crate::models::radio::{adaptors_in, keys, load, precision};
 use crate::models::{Backbone, BackboneInfo};
 use crate::weights::{Checkpoint, ParamStore, Source, spectral};
 use crate::{Error, Result};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use tch::{Kind, Tensor};
 
 /// What no other RADIO has (spec/radio1d.md §4).
@@ -30,12 +31,18 @@ impl Architecture for Radio1dArchitecture {
 
     fn recognises(&self, checkpoint: &Checkpoint) -> bool {
         match &checkpoint.source {
-            Source::File(tensors) => tensors.keys().any(|key| key.ends_with(MARK)),
+            Source::File(tensors) => {
+                keys::detect(checkpoint).is_some() && tensors.keys().any(|key| key.ends_with(MARK))
+            }
             Source::TorchScript => false,
             Source::Random(_) => Args::of(&checkpoint.config)
                 .model()
                 .is_some_and(|name| name.starts_with("radio1d_")),
         }
+    }
+
+    fn describes(&self, config: &Value) -> bool {
+        Args::of(config).model().is_some()
     }
 
     fn trains(&self) -> bool {
@@ -110,7 +117,8 @@ impl Radio1d {
         let encoder = Encoder::new(&model, &shape)?;
         let decoder = Decoder::new(&model.pp("decoder"), &shape)?;
         let parameters = store.parameters();
-        let input_conditioner = load::conditioner(&root, checkpoint, options.device, kind)?;
+        let constants = load::conditioner(&root, checkpoint, options)?;
+        let input_conditioner = Normalise::new(constants.mean_std, options.device, kind);
         root.skip("summary_idxs");
 
         let heads = adaptors_in(checkpoint, Args::of(&checkpoint.config))?;
@@ -130,6 +138,7 @@ impl Radio1d {
         store.finish(|name| is_head(name) || is_dead(name, shape.final_norm))?;
 
         let mut settings = Map::new();
+        constants.note(&mut settings);
         settings.insert("neck".into(), json!(given.neck.name()));
         settings.insert(
             "tokens".into(),

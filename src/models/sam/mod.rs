@@ -12,7 +12,7 @@ mod rel_pos;
 pub use encoder::{Encoder, windows};
 pub use rel_pos::relative_positions;
 
-use super::normalise::{self, Normalise};
+use super::normalise::{self, Constants, Normalise};
 use super::request::BlockPlan;
 use super::vit::{self, BlockGroup};
 use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features, Intermediate, Request};
@@ -35,13 +35,25 @@ const TRANSFORMERS: Table = &[
     ("neck.3", Named("neck.layer_norm2")),
 ];
 
+const TIMM: Table = &[
+    ("blocks.*.mlp.lin1", Named("blocks.*.mlp.fc1")),
+    ("blocks.*.mlp.lin2", Named("blocks.*.mlp.fc2")),
+];
+
+/// The encoder in a whole SAM, or saved alone.
 fn find(checkpoint: &Checkpoint) -> Option<Layout> {
-    if checkpoint.has("image_encoder.patch_embed.proj.weight") {
-        return Some(Layout::new("image_encoder.", &[]));
+    let has = |prefix: &str, name: &str| checkpoint.has(&format!("{prefix}{name}"));
+    let whole = ["image_encoder.", ""].into_iter().find(|prefix| {
+        has(prefix, "patch_embed.proj.weight") && has(prefix, "blocks.0.attn.rel_pos_h")
+    });
+    if let Some(prefix) = whole {
+        let timm = has(prefix, "blocks.0.mlp.fc1.weight");
+        return Some(Layout::new(prefix, if timm { TIMM } else { &[] }));
     }
-    checkpoint
-        .has("vision_encoder.patch_embed.projection.weight")
-        .then(|| Layout::new("vision_encoder.", TRANSFORMERS))
+    let prefix = ["vision_encoder.", ""].into_iter().find(|prefix| {
+        has(prefix, "patch_embed.projection.weight") && has(prefix, "layers.0.attn.rel_pos_h")
+    })?;
+    Some(Layout::new(prefix, TRANSFORMERS))
 }
 
 /// The rest of SAM: prompts and masks.
@@ -76,6 +88,24 @@ impl Architecture for SamArchitecture {
         }
     }
 
+    fn describes(&self, config: &Value) -> bool {
+        let sam = |value: &Value| value.as_str().is_some_and(|name| name.starts_with("sam"));
+        sam(&config["model_type"])
+            || sam(&config["vision_config"]["model_type"])
+            || sam(&config["architecture"])
+            || config["global_attn_indexes"].is_array()
+    }
+
+    fn landmarks(&self) -> &'static [&'static str] {
+        &[
+            "image_encoder.patch_embed.proj.weight",
+            "image_encoder.blocks.0.attn.rel_pos_h",
+            "vision_encoder.patch_embed.projection.weight",
+            "vision_encoder.layers.0.attn.rel_pos_h",
+            "neck.0.weight",
+        ]
+    }
+
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
         Ok(Box::new(Sam::load(checkpoint, options)?))
     }
@@ -103,16 +133,14 @@ impl Sam {
         let encoder = Encoder::new(&store.root(), &config)
             .and_then(|encoder| store.finish(is_decoder).map(|()| encoder))
             .map_err(|e| layout.explain(e))?;
-        let parameters = store.parameters();
+        let constants = Constants::of(&checkpoint, options, normalise::IMAGENET)?;
+        let mut info = info(&config, store.parameters());
+        constants.note(&mut info.settings);
         Ok(Sam {
             // segment-anything's 123.675, 116.28, 103.53 / 58.395, 57.12, 57.375 on 0..255.
-            normalise: Normalise::new(
-                normalise::mean_std(&checkpoint, normalise::IMAGENET),
-                options.device,
-                options.kind,
-            ),
+            normalise: Normalise::new(constants.mean_std, options.device, options.kind),
             encoder,
-            info: info(&config, parameters),
+            info,
             trainable: registry.map(|r| r.finish(file)),
         })
     }
@@ -142,6 +170,10 @@ fn info(config: &Config, parameters: i64) -> BackboneInfo {
 impl Backbone for Sam {
     fn info(&self) -> &BackboneInfo {
         &self.info
+    }
+
+    fn padding(&self) -> [f64; 3] {
+        self.normalise.zero
     }
 
     fn trainable(&self) -> Option<&Trainable> {

@@ -3,7 +3,8 @@
 //!
 //! `radio-eval features --model siglip-so400m-384 --weights open_clip_model.safetensors ...`
 //!
-//! Summary = attention pool, spatial = patch tokens after the final norm; the adaptor `siglip`
+//! Summary = attention pool (the mean of the tokens where a vision-language model left the pool
+//! out), spatial = patch tokens after the final norm; the adaptor `siglip`
 //! (`siglip2`) is the same summary, as nothing is projected afterwards. Our names are timm's.
 
 mod config;
@@ -11,7 +12,7 @@ mod config;
 use super::clip::{TRANSFORMERS, is_beside_image_tower};
 use super::derived::Derived;
 use super::layers::{Activation, LayerNorm, Linear, Mlp, attention};
-use super::normalise::{self, Normalise};
+use super::normalise::{self, Constants, Normalise};
 use super::positions::{Keep, Positions};
 use super::vit::{self, Block, BlockConfig, PatchEmbed, TokenSplit};
 use super::{
@@ -52,8 +53,12 @@ fn find(checkpoint: &Checkpoint) -> Option<(Layout, Origin)> {
     if let Some(prefix) = timm {
         return Some((Layout::new(prefix, TIMM), Origin::Timm));
     }
+    // Vision-language models leave the pool out; a class token is CLIP's.
     let prefix = ["vision_model.", ""].into_iter().find(|prefix| {
-        has(prefix, "head.probe") && has(prefix, "embeddings.position_embedding.weight")
+        has(prefix, "embeddings.position_embedding.weight")
+            && has(prefix, "embeddings.patch_embedding.bias")
+            && has(prefix, "post_layernorm.weight")
+            && !has(prefix, "embeddings.class_embedding")
     })?;
     let patch = checkpoint.shape(&format!("{prefix}embeddings.patch_embedding.weight"))?;
     let origin = match patch.len() {
@@ -110,6 +115,25 @@ impl Architecture for SiglipArchitecture {
             Some(_) => find(checkpoint).is_some(),
             None => origin(&checkpoint.config).is_some(),
         }
+    }
+
+    fn describes(&self, config: &Value) -> bool {
+        let siglip = |value: &Value| value.as_str().is_some_and(|name| name.contains("siglip"));
+        origin(config).is_some()
+            || siglip(&config["model_type"])
+            || siglip(&config["vision_config"]["model_type"])
+            || siglip(&config["architecture"])
+            || config["model_cfg"]["vision_cfg"]["timm_model_name"].is_string()
+    }
+
+    fn landmarks(&self) -> &'static [&'static str] {
+        &[
+            "visual.trunk.attn_pool.latent",
+            "visual.trunk.pos_embed",
+            "vision_model.head.probe",
+            "vision_model.embeddings.position_embedding.weight",
+            "attn_pool.latent",
+        ]
     }
 
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
@@ -195,7 +219,8 @@ struct Siglip {
     pos_embed: Positions,
     blocks: Vec<Block>,
     norm: LayerNorm,
-    attn_pool: AttentionPool,
+    /// `None` in vision-language models, which keep the tokens alone.
+    attn_pool: Option<AttentionPool>,
     info: BackboneInfo,
     trainable: Option<Trainable>,
 }
@@ -211,27 +236,30 @@ impl Siglip {
         let p = store.root();
         let width = config.block.width;
         let table = p.get_f32("pos_embed", &[1, config.side * config.side, width])?;
+        let pools = checkpoint.tensors().is_none() || p.pp("attn_pool").has("latent");
+        let pool = || AttentionPool::new(&p.pp("attn_pool"), &config.block, config.activation);
+        let constants = Constants::of(checkpoint, options, normalise::HALF)?;
         let mut model = Siglip {
-            normalise: Normalise::new(
-                normalise::mean_std(checkpoint, normalise::HALF),
-                options.device,
-                options.kind,
-            ),
+            normalise: Normalise::new(constants.mean_std, options.device, options.kind),
             patch_embed: PatchEmbed::new(&p.pp("patch_embed.proj"), config.patch, width, true)?,
             pos_embed: Positions::new(&p, table, 0, config.rule, Keep::SameGrid)?,
             blocks: vit::blocks(&p.pp("blocks"), config.depth, &config.block)?,
             norm: LayerNorm::new(p.pp("norm"), width, config.block.eps)?,
-            attn_pool: AttentionPool::new(&p.pp("attn_pool"), &config.block, config.activation)?,
-            info: info(config),
+            attn_pool: pools.then(pool).transpose()?,
+            info: info(config, pools),
             trainable: None,
         };
-        store.finish(is_beside_image_tower)?;
+        // timm's classifier stands behind the network.
+        store.finish(|key| {
+            is_beside_image_tower(key) || matches!(key, "head.weight" | "head.bias")
+        })?;
         model.info.parameters = store.parameters();
+        constants.note(&mut model.info.settings);
         Ok(model)
     }
 }
 
-fn info(config: &Config) -> BackboneInfo {
+fn info(config: &Config, pools: bool) -> BackboneInfo {
     let (width, patch) = (config.block.width, config.patch);
     // AM-RADIO's evaluator runs SO400M/14-384 at 378: the last 6 pixels fill no patch.
     let fitting = (config.image_size / patch * patch).max(patch);
@@ -242,6 +270,10 @@ fn info(config: &Config) -> BackboneInfo {
     let mut settings = Map::new();
     settings.insert("activation".into(), config.activation.name().into());
     settings.insert("positions".into(), config.rule.name().into());
+    if !pools {
+        let summary = "mean of the patch tokens: the file has no attention pool";
+        settings.insert("summary".into(), summary.into());
+    }
     BackboneInfo {
         architecture: format!("{family} ViT-{}/{patch}", vit::size_name(width)),
         patch,
@@ -252,7 +284,10 @@ fn info(config: &Config) -> BackboneInfo {
         summary_dim: width,
         spatial_dim: width,
         prefix_tokens: 0,
-        adaptors: vec![config.adaptor.into()],
+        adaptors: match pools {
+            true => vec![config.adaptor.into()],
+            false => Vec::new(),
+        },
         parameters: 0,
         settings,
     }
@@ -279,7 +314,10 @@ impl Backbone for Siglip {
             |tokens| self.norm.forward(tokens),
         )?;
         let spatial = self.norm.forward(&tokens);
-        let summary = self.attn_pool.forward(&spatial);
+        let summary = match &self.attn_pool {
+            Some(pool) => pool.forward(&spatial),
+            None => spatial.mean_dim(1, false, None),
+        };
         let adaptors = request.adaptors.iter().map(|name| {
             let features = AdaptorFeatures {
                 summary: summary.to_kind(Kind::Float),

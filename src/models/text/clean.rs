@@ -7,6 +7,11 @@ pub fn lower(text: &str) -> String {
     collapse(&basic(text)).to_lowercase()
 }
 
+/// open_clip's `whitespace`: ftfy, HTML references twice, single spaces.
+pub fn whitespace(text: &str) -> String {
+    collapse(&basic(text))
+}
+
 /// open_clip's `canonicalize` (SigLIP): as [`canonicalize`], after ftfy and HTML references.
 pub fn basic_canonicalize(text: &str) -> String {
     canonicalize(&basic(text))

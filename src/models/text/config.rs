@@ -1,5 +1,6 @@
 //! Sizes and settings of a text tower: from its tensors where they tell, else from the config.
 
+use super::settings::{CLIP_VOCABULARY, Pool, Settings, TokenizerKind};
 use crate::models::clip::activation_of_tag;
 use crate::models::facts::{check_heads, known};
 use crate::models::layers::Activation;
@@ -29,6 +30,12 @@ pub struct TextConfig {
     pub embed_dim: i64,
     pub activation: Activation,
     pub eps: f64,
+    /// Whether a token sees only those in front of it.
+    pub causal: bool,
+    pub pool: Pool,
+    pub tokenizer: TokenizerKind,
+    /// Why the tokenizer is another than CLIP's, for errors.
+    pub tokenizer_reason: String,
 }
 
 impl TextConfig {
@@ -75,10 +82,22 @@ impl TextConfig {
             Family::Clip => 1e-5,
             Family::Siglip => 1e-6,
         };
+        let context = size("positional_embedding", 0)?;
+        let settings = Settings::of(text, family, (vocabulary, context))?;
+        let tokenizer_reason = match ours["hf_tokenizer_name"].as_str() {
+            Some(name) => format!("the config's `text_cfg.hf_tokenizer_name` is `{name}`"),
+            None => format!(
+                "the text tower has a vocabulary of {vocabulary} tokens, CLIP's own has {CLIP_VOCABULARY}"
+            ),
+        };
         Ok(TextConfig {
             family,
             vocabulary,
-            context: size("positional_embedding", 0)?,
+            context,
+            causal: settings.causal,
+            pool: settings.pool,
+            tokenizer: settings.tokenizer,
+            tokenizer_reason,
             width,
             heads,
             layers: text.count("transformer.resblocks.", ".ln_1.weight") as i64,
@@ -97,6 +116,10 @@ impl TextConfig {
 fn activation(family: Family, vocabulary: i64, config: &Value, hints: &Value) -> Activation {
     let (ours, theirs) = (&config["model_cfg"], &config["text_config"]);
     match family {
+        // open_clip's `act_kwargs` are of GELU's, which `quick_gelu` is not.
+        Family::Clip if ours["text_cfg"]["act_kwargs"]["approximate"] == "tanh" => {
+            Activation::GeluTanh
+        }
         Family::Clip => activation_of_tag(config, hints).unwrap_or_else(|| {
             let quick = match ours["quick_gelu"].as_bool() {
                 Some(quick) => quick,

@@ -9,18 +9,21 @@ mod clean;
 mod config;
 mod ftfy;
 mod html;
+mod huggingface;
 mod layout;
 mod sentencepiece;
+mod settings;
 mod tower;
 
 pub use bpe::ClipTokenizer;
 pub use sentencepiece::SiglipTokenizer;
 
-use super::BuildOptions;
+use super::{BuildOptions, recognise};
 use crate::Result;
-use crate::weights::{Checkpoint, ParamStore};
+use crate::weights::{Checkpoint, ParamStore, sets};
 use config::TextConfig;
 use serde_json::{Map, Value};
+use std::path::Path;
 use tch::{Kind, Tensor};
 
 /// Text to joint embeddings.
@@ -40,6 +43,23 @@ pub trait TextTower: Send {
 
     /// tokens: int64 [n, context] -> [n, E] fp32 on the tower's device, not normalised.
     fn encode(&self, tokens: &Tensor) -> Result<Tensor>;
+}
+
+/// The image-text model in a file, free of what trainers wrap around it, with its own description;
+/// the checkpoint as it is where there is none, for [`load`] to say so.
+pub fn open(path: &Path) -> Result<Checkpoint> {
+    let checkpoint = Checkpoint::open(path)?;
+    if let Ok(found) = recognise::find(&checkpoint)
+        && present(&found.checkpoint)
+    {
+        return Ok(found.checkpoint);
+    }
+    // A text tower saved without its images is of no architecture.
+    let sets = sets::search(&checkpoint, &mut |set: &mut Checkpoint| {
+        present(set).then_some(())
+    });
+    let first = sets.into_iter().next();
+    Ok(first.map_or(checkpoint, |set| set.checkpoint))
 }
 
 /// Whether the checkpoint holds a text tower.

@@ -1,6 +1,8 @@
 //! The transformer of a text tower. Fields are open_clip's keys.
 
 use super::config::{Family, TextConfig};
+use super::huggingface::HuggingFaceTokenizer;
+use super::settings::{Pool, TokenizerKind};
 use super::{ClipTokenizer, SiglipTokenizer, TextTower};
 use crate::models::layers::{Activation, Attention, LayerNorm, Linear};
 use crate::weights::{Checkpoint, Params};
@@ -52,6 +54,7 @@ impl Block {
 enum Tokenizer {
     Clip(ClipTokenizer),
     Siglip(SiglipTokenizer),
+    HuggingFace(HuggingFaceTokenizer),
 }
 
 pub struct Tower {
@@ -62,7 +65,9 @@ pub struct Tower {
     text_projection: Linear,
     /// [context, context]: -inf above the diagonal (CLIP).
     mask: Option<Tensor>,
-    family: Family,
+    pool: Pool,
+    tokenizer_kind: TokenizerKind,
+    tokenizer_reason: String,
     vocabulary: i64,
     context: i64,
     embed_dim: i64,
@@ -84,7 +89,7 @@ impl Tower {
             }
             Family::Siglip => Linear::new(p.pp("text_projection"), width, embed, true)?,
         };
-        let mask = (config.family == Family::Clip).then(|| {
+        let mask = config.causal.then(|| {
             Tensor::full(
                 [context, context],
                 f64::NEG_INFINITY,
@@ -108,7 +113,9 @@ impl Tower {
             ln_final: LayerNorm::new(p.pp("ln_final"), width, config.eps)?,
             text_projection,
             mask,
-            family: config.family,
+            pool: config.pool,
+            tokenizer_kind: config.tokenizer.clone(),
+            tokenizer_reason: config.tokenizer_reason.clone(),
             vocabulary: config.vocabulary,
             context,
             embed_dim: embed,
@@ -124,10 +131,19 @@ impl Tower {
             return Ok(ready);
         }
         let context = self.context as usize;
-        let tokenizer = match self.family {
-            Family::Clip => Tokenizer::Clip(ClipTokenizer::new(context)?),
-            Family::Siglip => {
+        let tokenizer = match &self.tokenizer_kind {
+            TokenizerKind::Clip => Tokenizer::Clip(ClipTokenizer::new(context)?),
+            TokenizerKind::Siglip => {
                 Tokenizer::Siglip(SiglipTokenizer::open(&self.tokenizer_file, context)?)
+            }
+            TokenizerKind::HuggingFace { clean, strip_sep } => {
+                Tokenizer::HuggingFace(HuggingFaceTokenizer::open(
+                    &self.tokenizer_file,
+                    context,
+                    *clean,
+                    *strip_sep,
+                    &self.tokenizer_reason,
+                )?)
             }
         };
         Ok(self.tokenizer.get_or_init(|| tokenizer))
@@ -135,18 +151,21 @@ impl Tower {
 
     /// tokens: [n, context] on the tower's device -> [n, E]
     fn forward(&self, tokens: &Tensor) -> Tensor {
-        match self.family {
-            Family::Clip => {
-                // The end token has the largest id; among equals torch takes the first.
-                let ends = tokens.argmax(1, true); // [n, 1]
-                // Under the causal mask nothing behind the last end reaches it.
-                let used = ends.max().int64_value(&[]) + 1;
-                let x = self.hidden(&tokens.narrow(1, 0, used));
-                let index = ends.unsqueeze(-1).expand([-1, -1, x.size()[2]], false);
-                self.project(&x.gather(1, &index, false).squeeze_dim(1))
-            }
-            Family::Siglip => self.project(&self.hidden(tokens).select(1, -1)),
-        }
+        // The first of the tokens that a text ends with, as torch takes it.
+        let ends = match self.pool {
+            Pool::First => return self.project(&self.hidden(tokens).select(1, 0)),
+            Pool::Last => return self.project(&self.hidden(tokens).select(1, -1)),
+            Pool::Argmax => tokens.argmax(1, true),
+            Pool::Id(id) => tokens.eq(id).to_kind(Kind::Int).argmax(1, true),
+        }; // [n, 1]
+        // Under the causal mask nothing behind the last end reaches it.
+        let used = match self.mask {
+            Some(_) => ends.max().int64_value(&[]) + 1,
+            None => tokens.size()[1],
+        };
+        let x = self.hidden(&tokens.narrow(1, 0, used));
+        let index = ends.unsqueeze(-1).expand([-1, -1, x.size()[2]], false);
+        self.project(&x.gather(1, &index, false).squeeze_dim(1))
     }
 
     /// tokens: [n, used] -> [n, used, T], before the final norm
@@ -181,11 +200,14 @@ impl TextTower for Tower {
         let tokenizer = match self.tokenizer()? {
             Tokenizer::Clip(_) => "clip bpe".to_string(),
             Tokenizer::Siglip(siglip) => siglip.identity(),
+            Tokenizer::HuggingFace(other) => other.identity(),
         };
         let mut settings = Map::new();
         settings.insert("tokenizer".into(), json!(tokenizer));
         settings.insert("activation".into(), json!(self.activation.name()));
         settings.insert("context".into(), json!(self.context));
+        settings.insert("causal_mask".into(), json!(self.mask.is_some()));
+        settings.insert("pooled_at".into(), json!(self.pool.name()));
         Ok(settings)
     }
 
@@ -196,6 +218,7 @@ impl TextTower for Tower {
             ids.extend(match tokenizer {
                 Tokenizer::Clip(clip) => clip.row(text)?,
                 Tokenizer::Siglip(siglip) => siglip.row(text)?,
+                Tokenizer::HuggingFace(other) => other.row(text)?,
             });
         }
         Ok(Tensor::f_from_slice(&ids)?.f_view([texts.len() as i64, self.context])?)

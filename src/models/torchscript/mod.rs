@@ -39,6 +39,10 @@ impl Architecture for TorchScript {
         checkpoint.is_torchscript()
     }
 
+    fn describes(&self, _config: &Value) -> bool {
+        false
+    }
+
     fn trains(&self) -> bool {
         false
     }

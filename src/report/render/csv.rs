@@ -11,6 +11,18 @@ impl Renderer for Csv {
         "csv"
     }
 
+    fn title(&self) -> &'static str {
+        "CSV"
+    }
+
+    fn ending(&self) -> Option<&'static str> {
+        Some("csv")
+    }
+
+    fn is_complete(&self) -> bool {
+        true
+    }
+
     fn render(&self, table: &Table) -> Result<String> {
         let with_interval: Vec<bool> = (0..table.columns.len())
             .map(|c| {

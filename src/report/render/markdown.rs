@@ -11,6 +11,14 @@ impl Renderer for Markdown {
         "markdown"
     }
 
+    fn title(&self) -> &'static str {
+        "Markdown"
+    }
+
+    fn ending(&self) -> Option<&'static str> {
+        Some("md")
+    }
+
     fn render(&self, table: &Table) -> Result<String> {
         let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
         let mut out = format!("**{}**\n\n", escape(&table.title));

@@ -12,8 +12,20 @@ use super::table::{Cell, Column, Table};
 use crate::Result;
 
 pub trait Renderer: Sync {
-    /// Format name (`terminal`, `markdown`, `csv`).
+    /// Format name (`terminal`, `markdown`, `csv`); every command that measures has a flag of that
+    /// name.
     fn name(&self) -> &'static str;
+
+    /// What people call it.
+    fn title(&self) -> &'static str;
+
+    /// Ending of its files; `None` for a format that is only printed.
+    fn ending(&self) -> Option<&'static str>;
+
+    /// Whether it is for programs, and so always has every column.
+    fn is_complete(&self) -> bool {
+        false
+    }
 
     fn render(&self, table: &Table) -> Result<String>;
 }

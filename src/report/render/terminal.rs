@@ -15,6 +15,14 @@ impl Renderer for Terminal {
         "terminal"
     }
 
+    fn title(&self) -> &'static str {
+        "text"
+    }
+
+    fn ending(&self) -> Option<&'static str> {
+        None
+    }
+
     fn render(&self, table: &Table) -> Result<String> {
         Ok(render_within(table, width::available()))
     }

@@ -4,12 +4,14 @@
 //! The device half is written against libtorch's device-generic interfaces. It compiles and links
 //! everywhere; it was not run on a GPU when written (none was at hand).
 
+mod autocast;
 mod graph;
 mod observe;
 mod packed;
 mod program;
 mod threads;
 
+pub use autocast::Autocast;
 pub use graph::DeviceGraph;
 pub use observe::{OperatorRow, observe};
 pub use packed::{PackedConv, PackedLinear, Pointwise, worthwhile};
@@ -34,6 +36,13 @@ unsafe extern "C" {
     fn re_memory_reset_peak(device: i64) -> c_int;
     fn re_synchronize(device: i64) -> c_int;
     fn re_allow_tf32(allow: c_int) -> c_int;
+    fn re_autocast_enter(
+        cuda: c_int,
+        dtype: c_int,
+        was_enabled: *mut c_int,
+        was_dtype: *mut c_int,
+    ) -> c_int;
+    fn re_autocast_exit(cuda: c_int, was_enabled: c_int, was_dtype: c_int) -> c_int;
     fn re_linear_pack(weight: *const c_void, packed: *mut *mut c_void) -> c_int;
     fn re_linear_packed(
         x: *const c_void,

@@ -27,6 +27,11 @@ int re_synchronize(int64_t device);
 
 int re_allow_tf32(int allow);
 
+// Autocast of the CPU (cuda = 0) or CUDA to `dtype` (at::ScalarType) for the calling thread; what
+// was set before comes out, and goes back in at the end.
+int re_autocast_enter(int cuda, int dtype, int* was_enabled, int* was_dtype);
+int re_autocast_exit(int cuda, int was_enabled, int was_dtype);
+
 // oneDNN on packed weights; tensors are at::Tensor*, outputs are owned by the caller. `attr` and
 // `algorithm` are those of libtorch's mkldnn:: operators; `bias` may be null.
 int re_linear_pack(const void* weight, void** packed);

@@ -1,43 +1,40 @@
 //! Features of a data set's images, computed once and kept on disk.
 //!
-//! The cache is keyed by everything that decides the values; an extraction that was stopped at any
+//! They are found again by a key of everything that decides the values, and used again only while
+//! the images' bytes are those they were computed from. An extraction that was stopped at any
 //! moment goes on from the last committed batch, with the same batches, and so gives the same
 //! bytes as one that was not. Memory does not grow with the data set: rows go to disk as they come
 //! and are mapped, not read, afterwards.
 
+pub mod key;
+mod output;
+mod pass;
 pub mod rows;
-mod store;
 mod window;
 
+pub use output::{Level, Output};
 pub use rows::Rows;
-pub use store::Skipped;
 
+use super::contents;
 use crate::data::Source;
-use crate::data::fingerprint::fingerprint;
-use crate::data::loader::{self, Batch, LoaderOptions};
 use crate::data::transform::Transform;
 use crate::hash::sha256;
-use crate::models::{Request, Resolved, backbone};
-use crate::report::{DataPart, ModelPart, environment};
-use crate::runtime::{Runtime, home, progress};
+use crate::models::Resolved;
+use crate::report::{DataPart, ModelPart};
+use crate::runtime::{Runtime, home};
+use crate::store::{self, Reader, Share, Skipped, Writer, complete_parts, part_folder};
 use crate::{Error, Result};
+use pass::Pass;
 use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use store::{Mapped, Store};
-use tch::{Device, Kind};
-use window::Windows;
+use std::time::Instant;
 
-/// How often finished rows are made to survive a crash, after the first batch.
-const COMMIT_EVERY: Duration = Duration::from_secs(1);
-
-/// Which features of a model, and how to compute them.
+/// How features of a model are computed.
 pub struct Extractor<'a> {
     pub model: &'a Resolved,
-    /// What records say about it; its SHA-256 keys the cache.
+    /// What records say about it.
     pub part: &'a ModelPart,
-    /// Whose summary: this adaptor's, or the backbone's own.
-    pub adaptor: Option<&'a str>,
     pub transform: Transform,
     pub runtime: &'a Runtime,
     pub batch_size: usize,
@@ -53,14 +50,15 @@ pub struct Subset<'a> {
     pub path: String,
     pub split: &'a str,
     pub source: &'a Arc<dyn Source>,
-    /// Samples in use.
+    /// Images in use.
     pub indices: Vec<usize>,
 }
 
-/// Features of a subset: one row per sample that could be read, in the order of the indices.
+/// Features of a subset: one row per image that could be read, in the order of the indices.
 pub struct Extracted {
-    mapped: Mapped,
-    /// Samples that have a row, in the order of rows.
+    /// Which store holds which columns.
+    stores: Vec<Reader>,
+    /// Images that have a row, in the order of rows.
     pub indices: Vec<usize>,
     pub skipped: Vec<Skipped>,
     /// What a record says about the subset.
@@ -71,56 +69,77 @@ pub struct Extracted {
 }
 
 impl Extracted {
-    pub fn rows(&self) -> Result<Rows<'_>> {
-        self.mapped.rows()
+    /// The rows of a summary that was asked for.
+    pub fn rows(&self, output: &Output) -> Result<Rows<'_>> {
+        let name = output.name();
+        let columns = self.stores.iter().map(|store| store.column(&name));
+        let column = columns
+            .reduce(|first, next| first.or(next))
+            .unwrap_or_else(|| Err(Error::model("no features were asked for")))?;
+        let dim = column.column().shape.iter().product();
+        Rows::from_segments(column.floats()?, dim)
     }
 }
 
 impl Extractor<'_> {
-    /// The summaries of `subset`, from the cache as far as it has them.
+    /// The features `outputs` of `subset`, from the cache as far as it has them. What it lacks is
+    /// computed in one pass: each image goes through the network once.
     ///
     /// # Errors
     /// More than `skip_bad` unreadable images (the error names the file), a resolution or an
     /// adaptor the model does not take, features that are not finite, a cache that cannot be
     /// written, or an interruption; what was finished is kept.
-    pub fn summaries(&self, subset: &Subset) -> Result<Extracted> {
+    pub fn extract(&self, subset: &Subset, outputs: &[Output]) -> Result<Extracted> {
         let started = Instant::now();
-        let fingerprint = fingerprint(subset.source.as_ref(), &subset.indices);
-        let key = self.key(&fingerprint);
-        let folder = home().join("cache/features").join(sha256(key.to_string()));
-        let mut store = Store::open(&folder, key, subset.indices.len())?;
-        let before = store.header.done;
-        if store.is_complete() {
-            tracing::info!("{}:{}: features from the cache", subset.name, subset.split);
-        } else {
-            if before > 0 {
-                tracing::info!(
-                    "{}:{}: going on from image {before}",
-                    subset.name,
-                    subset.split
-                );
-            }
-            // Also where it fails: what is finished is kept.
-            let outcome = self.fill(&mut store, subset);
-            store.commit()?;
-            outcome?;
+        let images = contents::address(subset.source.as_ref(), &subset.indices);
+        let network = key::network_key(self.model, self.part, self.runtime)?;
+        let key = key::extraction_key(network, &self.transform, self.batch_size, &images);
+        let shelf = Shelf {
+            folder: home().join("cache/features").join(sha256(key.to_string())),
+            key,
+        };
+        let mut lacking = outputs.to_vec();
+        let mut stores = self.kept(&shelf, subset, &mut lacking)?;
+        let agree = |stores: &[Reader]| stores.iter().all(|s| s.skipped().eq(stores[0].skipped()));
+        if !agree(&stores) {
+            // An image could be read in one pass and not in another: one pass for all.
+            stores.clear();
+            lacking = outputs.to_vec();
         }
-        self.check_skipped(subset, &store.header.skipped)?;
-
-        let skipped = store.header.skipped.clone();
-        let computed = store.header.done - before;
+        let mut computed = 0;
+        if !lacking.is_empty() {
+            let (store, new) = self.fill(&shelf, &lacking, subset)?;
+            computed += new;
+            stores.push(store);
+        }
+        if !agree(&stores) {
+            let (store, new) = self.fill(&shelf, outputs, subset)?;
+            computed += new;
+            stores = vec![store];
+        }
+        if computed == 0 {
+            tracing::info!("{}:{}: features from the cache", subset.name, subset.split);
+        }
+        let Some(store) = stores.first() else {
+            return Err(Error::model("no features were asked for"));
+        };
+        let skipped: Vec<Skipped> = store.skipped().cloned().collect();
+        self.check_skipped(subset, &skipped)?;
         let indices = without(&subset.indices, &skipped);
+        let hashes = store.column(contents::CONTENT)?;
+        let hashes = (0..hashes.len()).filter_map(|row| hashes.row(row));
         Ok(Extracted {
             data: DataPart {
                 name: subset.name.to_string(),
                 path: subset.path.clone(),
                 split: subset.split.to_string(),
                 samples: indices.len() as u64,
-                fingerprint,
+                fingerprint: contents::fingerprint(subset.source.as_ref(), &indices, hashes),
+                fingerprint_of: contents::FINGERPRINT_OF.to_string(),
                 skipped: skipped.len() as u64,
                 transform: self.transform.describe(),
             },
-            mapped: store.map()?,
+            stores,
             indices,
             skipped,
             computed,
@@ -128,109 +147,93 @@ impl Extractor<'_> {
         })
     }
 
-    /// Everything that decides the values, down to the last bit.
-    fn key(&self, fingerprint: &str) -> Value {
-        json!({
-            "tool": [env!("CARGO_PKG_VERSION"), environment::GIT_REVISION, environment::LIBTORCH_VERSION],
-            "model": self.part.name,
-            "weights": self.part.sha256.as_deref().unwrap_or(&self.part.weights),
-            "settings": self.part.settings,
-            "features": "summary",
-            "adaptor": self.adaptor,
-            "data": fingerprint,
-            "transform": self.transform.describe(),
-            "precision": self.runtime.precision,
-            "device": environment::device_name(self.runtime.device),
-            // The order of sums depends on both.
-            "threads": tch::get_num_threads(),
-            "batch_size": self.batch_size,
-        })
+    /// Complete stores of earlier passes that hold some of what is `lacking`, which is then no
+    /// longer so. Rows of images whose bytes have changed are thrown away.
+    fn kept(
+        &self,
+        shelf: &Shelf,
+        subset: &Subset,
+        lacking: &mut Vec<Output>,
+    ) -> Result<Vec<Reader>> {
+        let mut stores = Vec::new();
+        for (folder, key) in shelf.passes()? {
+            let holds = |output: &Output| pass_holds(&key, output);
+            if lacking.iter().any(holds)
+                && let Some(store) = self.unchanged(&folder, &key, subset)?
+            {
+                stores.push(store);
+                lacking.retain(|output| !holds(output));
+            }
+        }
+        Ok(stores)
     }
 
-    fn fill(&self, store: &mut Store, subset: &Subset) -> Result<()> {
-        let before = store.header.done;
-        let left = subset.indices[before..].to_vec();
-        let label = format!("{} {}:{}", self.part.name, subset.name, subset.split);
-        let bar = progress::bar(
-            self.progress,
-            &label,
-            "images",
-            subset.indices.len() as u64,
-            before as u64,
-        );
-        let request = Request::adaptors(self.adaptor);
-        let mut windows = Windows::new(&left, self.batch_size);
-        let mut batches = loader::load(
-            subset.source.clone(),
-            left.clone(),
-            self.transform,
-            LoaderOptions {
-                batch_size: self.batch_size,
-                workers: self.runtime.workers,
-                skip_bad: self.skip_bad.saturating_sub(store.header.skipped.len()),
-                device: self.runtime.device,
-                ..LoaderOptions::default()
-            },
-        );
-        let mut committed: Option<Instant> = None;
-        let mut told = 0;
-        loop {
-            let batch = batches.next().transpose()?;
-            // A window's skipped images are told before, or without, its batches.
-            for skipped in &batches.skipped()[told..] {
-                windows.skip(skipped.into())?;
+    /// The complete store in `folder`, if the images are still those it was computed from.
+    fn unchanged(&self, folder: &Path, key: &Value, subset: &Subset) -> Result<Option<Reader>> {
+        let Some(parts) = complete_parts(folder, key, subset.indices.len())? else {
+            return Ok(None);
+        };
+        let mut maps = Vec::with_capacity(parts.len());
+        let mut left = subset.indices.as_slice();
+        for (part, total) in parts {
+            let (indices, others) = left.split_at(total);
+            left = others;
+            let writer = self.open(&part, key, subset, indices)?;
+            if !writer.is_complete() {
+                return Ok(None);
             }
-            told = batches.skipped().len();
-            let ended = batch.is_none();
-            let mut dim = store.header.dim;
-            if let Some(batch) = batch {
-                let values = self.run(subset, &batch, &request)?;
-                dim = values.len() / batch.indices.len();
-                windows.add(&batch.indices, &values, dim)?;
-            }
-            while let Some((values, skipped)) = windows.next_complete() {
-                store.append(&values, dim, skipped)?;
-                bar.set_position(store.header.done as u64);
-            }
-            if ended {
-                break;
-            }
-            if committed.is_none_or(|at| at.elapsed() > COMMIT_EVERY) {
-                store.commit()?;
-                committed = Some(Instant::now());
-            }
+            maps.push(writer.finish()?);
         }
-        bar.finish_and_clear();
-        if !store.is_complete() {
-            return Err(Error::model("the loader ended before the last image"));
-        }
-        Ok(())
+        Ok(Some(Reader::new(maps)))
     }
 
-    /// The summaries of a batch, [b, dim] row-major in fp32.
-    fn run(&self, subset: &Subset, batch: &Batch, request: &Request) -> Result<Vec<f32>> {
-        // The rows are checked below, where an image has a name.
-        let network = self.model.backbone.as_ref();
-        let features = backbone::run_unread(network, &batch.pixels, request)?;
-        let summary = features
-            .summary_of(self.adaptor)?
-            .f_to_kind(Kind::Float)?
-            .f_to_device(Device::Cpu)?;
-        let (_, dim) = summary.size2()?;
-        let values = Vec::<f32>::try_from(summary.f_reshape([-1])?)?;
-        let bad = values
-            .chunks_exact((dim as usize).max(1))
-            .zip(&batch.indices)
-            .find(|(row, _)| row.iter().any(|v| !v.is_finite()));
-        match bad {
-            None => Ok(values),
-            Some((_, &index)) => Err(Error::model(format!(
-                "{} gives features that are not finite in {} for {}; try --precision bf16 or fp32",
-                self.part.name,
-                self.runtime.precision.name(),
-                subset.source.key(index)
-            ))),
+    /// The part in `folder`, without rows where an image has changed.
+    fn open(
+        &self,
+        folder: &Path,
+        key: &Value,
+        subset: &Subset,
+        indices: &[usize],
+    ) -> Result<Writer> {
+        let mut writer = Writer::open(folder, key.clone(), indices.len())?;
+        let source = subset.source.as_ref();
+        if let Some(changed) = contents::first_changed(&mut writer, source, indices)? {
+            tracing::warn!(
+                "{}: {changed} has changed since its features were computed; they are computed anew",
+                source.describe()
+            );
+            writer.reset()?;
         }
+        Ok(writer)
+    }
+
+    /// One pass for `outputs`, going on from where an earlier one stopped; and the number of
+    /// images that took.
+    fn fill(&self, shelf: &Shelf, outputs: &[Output], subset: &Subset) -> Result<(Reader, usize)> {
+        let (folder, key) = shelf.store(outputs);
+        let share = Share::ALL;
+        let range = share.range(subset.indices.len(), self.batch_size);
+        let indices = &subset.indices[range];
+        let mut writer = self.open(&part_folder(&folder, share), &key, subset, indices)?;
+        let before = writer.done();
+        if !writer.is_complete() {
+            if before > 0 {
+                tracing::info!(
+                    "{}:{}: going on from image {before}",
+                    subset.name,
+                    subset.split
+                );
+            }
+            let pass = Pass {
+                extractor: self,
+                subset,
+                outputs,
+                indices,
+            };
+            pass.fill(&mut writer)?;
+        }
+        let computed = writer.done() - before;
+        Ok((Reader::new(vec![writer.finish()?]), computed))
     }
 
     /// The cache may hold more skipped images than this run allows.
@@ -238,7 +241,7 @@ impl Extractor<'_> {
         match skipped.get(self.skip_bad) {
             None => Ok(()),
             Some(first) => Err(Error::file(
-                std::path::Path::new(&subset.source.describe()).join(&first.key),
+                Path::new(&subset.source.describe()).join(&first.key),
                 format!(
                     "{}; --skip-bad N leaves out up to N unreadable images ({} here)",
                     first.reason,
@@ -247,6 +250,42 @@ impl Extractor<'_> {
             )),
         }
     }
+}
+
+/// The stores of one key: each is of one pass, and holds what that pass was asked for.
+struct Shelf {
+    folder: PathBuf,
+    key: Value,
+}
+
+impl Shelf {
+    /// Folder and key of the store of a pass.
+    fn store(&self, outputs: &[Output]) -> (PathBuf, Value) {
+        let columns: Vec<Value> = outputs.iter().map(column_key).collect();
+        let name = sha256(Value::from(columns.clone()).to_string());
+        let key = json!({"pass": columns, "of": self.key});
+        (self.folder.join(&name[..16]), key)
+    }
+
+    /// Folders and keys of the passes there are.
+    fn passes(&self) -> Result<Vec<(PathBuf, Value)>> {
+        let folders = store::folders(&self.folder)?;
+        let key = |folder: &PathBuf| store::key(folder).filter(|key| key["of"] == self.key);
+        let passes = folders
+            .into_iter()
+            .filter_map(|folder| Some((key(&folder)?, folder)));
+        Ok(passes.map(|(key, folder)| (folder, key)).collect())
+    }
+}
+
+/// How a pass's key says that it holds `output`.
+fn column_key(output: &Output) -> Value {
+    json!([output.name(), output.dtype])
+}
+
+fn pass_holds(key: &Value, output: &Output) -> bool {
+    let columns = key["pass"].as_array();
+    columns.is_some_and(|columns| columns.contains(&column_key(output)))
 }
 
 /// `indices` without the skipped ones, which are in the same order.

@@ -1,7 +1,7 @@
 //! Puts rows back into the order of the samples: a batch of images of several sizes comes in
 //! parts, one per size.
 
-use super::store::Skipped;
+use crate::store::{Row, Skipped};
 use crate::{Error, Result};
 use std::collections::VecDeque;
 
@@ -20,7 +20,7 @@ struct Window {
 
 enum Slot {
     Open,
-    Row(Vec<f32>),
+    Row(Row),
     Skipped(Skipped),
 }
 
@@ -33,12 +33,9 @@ impl<'a> Windows<'a> {
         }
     }
 
-    /// Takes in the rows of some samples. `values`: [indices, dim].
-    pub fn add(&mut self, indices: &[usize], values: &[f32], dim: usize) -> Result<()> {
-        for (&index, row) in indices.iter().zip(values.chunks_exact(dim)) {
-            self.set(index, Slot::Row(row.to_vec()))?;
-        }
-        Ok(())
+    /// Takes in the row of a sample.
+    pub fn add(&mut self, index: usize, row: Row) -> Result<()> {
+        self.set(index, Slot::Row(row))
     }
 
     /// Marks a sample as unreadable.
@@ -73,20 +70,20 @@ impl<'a> Windows<'a> {
     }
 
     /// The first window, when nothing is missing in it: its rows and its skipped samples.
-    pub fn next_complete(&mut self) -> Option<(Vec<f32>, Vec<Skipped>)> {
+    pub fn next_complete(&mut self) -> Option<(Vec<Row>, Vec<Skipped>)> {
         if self.queue.front()?.open > 0 {
             return None;
         }
         let window = self.queue.pop_front()?;
-        let (mut values, mut skipped) = (Vec::new(), Vec::new());
+        let (mut rows, mut skipped) = (Vec::new(), Vec::new());
         for (_, slot) in window.slots {
             match slot {
-                Slot::Row(row) => values.extend(row),
+                Slot::Row(row) => rows.push(row),
                 Slot::Skipped(sample) => skipped.push(sample),
                 Slot::Open => {}
             }
         }
-        Some((values, skipped))
+        Some((rows, skipped))
     }
 }
 
@@ -96,19 +93,28 @@ mod tests {
 
     #[test]
     fn rows_come_out_in_the_order_of_the_samples() {
+        let row = |value: u8| Row {
+            cells: vec![vec![value]],
+        };
         let mut windows = Windows::new(&[5, 6, 7, 8], 3);
-        windows.add(&[5, 7], &[5.0, 7.0], 1).unwrap();
+        windows.add(7, row(7)).unwrap();
+        windows.add(5, row(5)).unwrap();
         assert!(windows.next_complete().is_none());
         let bad = Skipped {
             index: 6,
             key: "six".into(),
             reason: "damaged".into(),
+            stamp: None,
+            content: None,
         };
         windows.skip(bad.clone()).unwrap();
-        windows.add(&[8], &[8.0], 1).unwrap();
-        assert_eq!(windows.next_complete(), Some((vec![5.0, 7.0], vec![bad])));
-        assert_eq!(windows.next_complete(), Some((vec![8.0], Vec::new())));
+        windows.add(8, row(8)).unwrap();
+        assert_eq!(
+            windows.next_complete(),
+            Some((vec![row(5), row(7)], vec![bad]))
+        );
+        assert_eq!(windows.next_complete(), Some((vec![row(8)], Vec::new())));
         assert!(windows.next_complete().is_none());
-        assert!(windows.add(&[9], &[9.0], 1).is_err());
+        assert!(windows.add(9, row(9)).is_err());
     }
 }

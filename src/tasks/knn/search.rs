@@ -39,8 +39,8 @@ const CUDA_BLOCK: Block = Block {
 /// `k`: at least 1. `progress` is told the number of (query, key) pairs done. Stops when the user
 /// interrupts.
 pub fn search(
-    queries: Rows,
-    keys: Rows,
+    queries: &Rows,
+    keys: &Rows,
     k: usize,
     device: Device,
     progress: &mut dyn FnMut(u64),
@@ -77,9 +77,9 @@ pub fn search(
 
 /// All keys against the queries of `range`, which are normalised once.
 fn search_chunk(
-    queries: Rows,
+    queries: &Rows,
     range: Range<usize>,
-    keys: Rows,
+    keys: &Rows,
     block: &Block,
     device: Device,
     candidates: &mut [Candidates],
@@ -124,7 +124,7 @@ mod tests {
             let (queries, keys) = (random(600, dim), random(2_500, dim));
             let (q, k) = (values(&queries), values(&keys));
             let rows = |values| Rows::new(values, dim as usize).unwrap();
-            let found = search(rows(&q), rows(&k), 11, Device::Cpu, &mut |_| {}).unwrap();
+            let found = search(&rows(&q), &rows(&k), 11, Device::Cpu, &mut |_| {}).unwrap();
             let normalise = |t: &Tensor| t / t.norm_scalaropt_dim(2.0, [1], true);
             let all = normalise(&queries).mm(&normalise(&keys).tr());
             let (best, _) = all.topk(11, 1, true, true);
@@ -148,7 +148,7 @@ mod tests {
         let keys = Tensor::cat(&[&keys, &keys], 0);
         let (q, k) = (values(&queries), values(&keys));
         let rows = |values| Rows::new(values, 160).unwrap();
-        let found = search(rows(&q), rows(&k), 10, Device::Cpu, &mut |_| {}).unwrap();
+        let found = search(&rows(&q), &rows(&k), 10, Device::Cpu, &mut |_| {}).unwrap();
         for query in 0..300 {
             for pair in found.of(query).chunks_exact(2) {
                 assert_eq!(pair[0].key + 1_300, pair[1].key, "{pair:?}");

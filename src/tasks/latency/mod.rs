@@ -16,7 +16,7 @@ mod stages;
 pub use case::Case;
 pub use options::{Options, Variant};
 
-use crate::report::Record;
+use super::Finished;
 use crate::runtime::shim::OperatorRow;
 use crate::runtime::{Precision, interrupt};
 use crate::{Error, Result};
@@ -30,25 +30,24 @@ pub trait Observer {
     /// Operators of one pass of a case, slowest first (with `Options::profile`).
     fn profile(&mut self, label: &str, operators: &[OperatorRow]);
 
-    /// A finished record; an error stops the run (nothing measured so far is lost).
-    fn finished(&mut self, record: &Record) -> Result<()>;
+    /// A finished cell; an error stops the run (nothing measured so far is lost).
+    fn finished(&mut self, finished: Finished) -> Result<()>;
 }
 
-/// Runs every combination the options name, and returns the records in that order.
-pub fn run(options: &Options, observer: &mut dyn Observer) -> Result<Vec<Record>> {
+/// Runs every combination the options name; the observer gets the records in that order.
+pub fn run(options: &Options, observer: &mut dyn Observer) -> Result<()> {
     options.check()?;
-    let mut records = Vec::new();
     for &precision in &options.precisions {
-        records.extend(run_precision(options, precision, observer)?);
+        run_precision(options, precision, observer)?;
     }
-    Ok(records)
+    Ok(())
 }
 
 fn run_precision(
     options: &Options,
     precision: Precision,
     observer: &mut dyn Observer,
-) -> Result<Vec<Record>> {
+) -> Result<()> {
     observer.stage(&format!("measuring the {} matrix peak", precision.name()));
     let peak = matrix_peak::measure(options.device, precision.kind())?;
     let mut rivals = Vec::new();
@@ -60,7 +59,9 @@ fn run_precision(
         ));
         rivals.push(Rival::load(&variant, options, precision)?);
     }
-    let mut records = Vec::new();
+    if rivals.is_empty() {
+        return Err(Error::usage("nothing to measure: name at least one model"));
+    }
     for (resolution, batch) in options.shapes() {
         interrupt::check()?;
         let cases: Vec<Case> = rivals
@@ -69,14 +70,10 @@ fn run_precision(
             .collect();
         observer.stage(&describe(&cases));
         for record in measure::run(&rivals, cases, options, precision, peak, observer)? {
-            observer.finished(&record)?;
-            records.push(record);
+            observer.finished(Finished::record(record))?;
         }
     }
-    if records.is_empty() {
-        return Err(Error::usage("nothing to measure: name at least one model"));
-    }
-    Ok(records)
+    Ok(())
 }
 
 fn describe(cases: &[Case]) -> String {

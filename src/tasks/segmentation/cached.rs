@@ -27,6 +27,12 @@ pub struct Cached {
     pub indices: Vec<usize>,
 }
 
+/// The samples that a recipe uses of a train split of `images`.
+pub fn indices(recipe: &Recipe, images: usize) -> Vec<usize> {
+    let limit = (recipe.train_limit > 0).then_some(recipe.train_limit);
+    evenly_spread(images, limit)
+}
+
 /// Computes the features of the train split, all at once in memory.
 pub fn extract(
     features: &SpatialFeatures,
@@ -35,8 +41,7 @@ pub fn extract(
     runtime: &Runtime,
     show: bool,
 ) -> Result<Cached> {
-    let limit = (recipe.train_limit > 0).then_some(recipe.train_limit);
-    let indices = evenly_spread(train.len(), limit);
+    let indices = indices(recipe, train.len());
     let (side, size) = (recipe.crop() as usize, recipe.label_size as usize);
     let label_bytes = (size as u64).pow(2).saturating_mul(indices.len() as u64);
     if label_bytes > MOST_BYTES as u64 {

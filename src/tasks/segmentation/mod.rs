@@ -21,14 +21,15 @@ pub use output::Predictions;
 pub use recipe::{Preset, Recipe};
 
 use crate::data::Source;
-use crate::data::fingerprint::fingerprint;
-use crate::data::segmentation::{MaskClass, PairSet, Segmentation, check};
+use crate::data::segmentation::{MaskClass, Segmentation, check};
 use crate::heads::LinearSegHead;
 use crate::metrics::segmentation::{AACC, Confusion, MACC, MIOU, miou_of};
 use crate::metrics::{Benchmark, benchmark, bootstrap};
 use crate::models::Resolved;
-use crate::report::{DataPart, Metric, ModelPart, Record, RecordBuilder, write_record};
+use crate::report::{DataPart, Metric, ModelPart, Record, RecordBuilder};
 use crate::runtime::Runtime;
+use crate::tasks::finished::{Beside, Contents, Finished};
+use crate::tasks::{contents, extract};
 use crate::weights::safetensors;
 use crate::{Error, Result};
 use evaluate::Evaluated;
@@ -55,14 +56,6 @@ pub struct Options {
     pub show: bool,
 }
 
-/// A finished probe: its record, and what lies beside it.
-pub struct Finished {
-    pub record: Record,
-    confusion: Confusion,
-    /// The heads that were trained; none where one was given.
-    heads: Vec<(u64, LinearSegHead)>,
-}
-
 /// Trains (unless a head is given) and evaluates.
 pub fn run(
     model: &Resolved,
@@ -85,25 +78,36 @@ pub fn run(
         model,
         adaptor: options.adaptor.as_deref(),
     };
+    // Whatever can be wrong is looked at before the first image: the head, the folder, the masks.
     let val = data.need_val()?;
-    let predictions = options
-        .predictions
-        .clone()
-        .map(|folder| Predictions { folder });
-    if let Some(predictions) = &predictions {
-        predictions.check(val)?;
-    }
+    let channels = features.channels(features.padded(recipe.crop()), runtime.device)?;
+    let given = match &options.head {
+        None => None,
+        Some(path) => {
+            let head = open_head(path, data, runtime)?;
+            check_head(&head, channels, model, data)?;
+            record = record.option("head", path.display().to_string());
+            Some(head)
+        }
+    };
+    let train = match given {
+        Some(_) => None,
+        None => Some(data.need_train()?),
+    };
+    let predictions = match &options.predictions {
+        None => None,
+        Some(folder) => Some(Predictions::begin(folder, val)?),
+    };
     let mut warnings = data.warnings.clone();
-    if recipe.preset == Preset::Quick && options.head.is_none() {
+    if recipe.preset == Preset::Quick && given.is_none() {
         warnings.push(quick::distance().unwrap_or_else(|error| {
             format!("preset quick knows no augmentation; how far it was from repo-head is not at hand: {error}")
         }));
     }
     if !options.skip_check {
         let started = Instant::now();
-        let train = data.train.as_ref().filter(|_| options.head.is_none());
         for (split, set) in train
-            .map(|t| ("train", t))
+            .map(|train| ("train", train))
             .into_iter()
             .chain([("val", val)])
         {
@@ -112,23 +116,31 @@ pub fn run(
         }
         record = record.stage("check", started.elapsed().as_secs_f64());
     }
-    let trained = match &options.head {
-        Some(path) => {
-            record = record.option("head", path.display().to_string());
-            vec![(0, open_head(path, data, runtime)?)]
-        }
-        None => {
+    let all: Vec<usize> = (0..val.len()).collect();
+    let started = Instant::now();
+    let val_images = contents::hash_all(val, &all, options.show)?;
+    let mut hashing_s = started.elapsed().as_secs_f64();
+    let trained = match (given, train) {
+        (Some(head), _) => vec![(0, head)],
+        (None, None) => return Err(Error::model("there is neither a head nor a train split")),
+        (None, Some(train)) => {
+            let indices = training::indices(&recipe, train);
+            let started = Instant::now();
+            let images = contents::hash_all(train, &indices, options.show)?;
+            hashing_s += started.elapsed().as_secs_f64();
             let training = Training {
                 features: &features,
                 data,
                 recipe: &recipe,
-                part: &part,
+                network: extract::key::network_key(model, &part, runtime)?,
+                train_images: &images,
+                val_images: &val_images,
                 options,
                 runtime,
             };
             let trained = training.run()?;
-            let (train, indices) = (data.need_train()?, &trained.indices);
-            record = record.data(data_part(data, train, "train", indices, &recipe, false));
+            let (indices, transform) = (trained.indices.len(), train_transform(&recipe));
+            record = record.data(data_part(data, "train", indices, images, transform));
             for (stage, seconds) in trained.stages {
                 record = record.stage(stage, seconds);
             }
@@ -139,9 +151,6 @@ pub fn run(
         }
     };
     let heads: Vec<&LinearSegHead> = trained.iter().map(|(_, head)| head).collect();
-    for head in &heads {
-        check_head(head, &features, &recipe, data, runtime)?;
-    }
     let (results, seconds) = evaluate::evaluate(
         &features,
         &heads,
@@ -151,27 +160,28 @@ pub fn run(
         predictions.as_ref(),
         options.show,
     )?;
-    let all: Vec<usize> = (0..val.len()).collect();
+    let transform = test_transform(&recipe);
     record = record
-        .data(data_part(data, val, "val", &all, &recipe, true))
+        .data(data_part(data, "val", val.len(), val_images, transform))
+        .stage("hashing", hashing_s)
         .stage("evaluation", seconds)
         .images_per_s(Some(val.len() as f64 / seconds.max(1e-9)));
     record = with_metrics(record, &results, val.len(), runtime.seed);
     for warning in warnings {
-        tracing::warn!("{warning}");
         record = record.warning(warning);
     }
     let mut confusion = Confusion::new(data.rule.classes.len());
     for result in &results {
         confusion.merge(&result.confusion);
     }
+    let record = record.build();
+    let trained = match options.head {
+        Some(_) => &[][..],
+        None => &trained,
+    };
     Ok(Finished {
-        record: record.build(),
-        confusion,
-        heads: match options.head {
-            Some(_) => Vec::new(),
-            None => trained,
-        },
+        beside: beside(&record, data, &confusion, trained)?,
+        ..Finished::record(record)
     })
 }
 
@@ -219,26 +229,35 @@ fn with_metrics(
         .option("miou_per_seed", per_head)
 }
 
+/// How train images come to the network, for the record.
+fn train_transform(recipe: &Recipe) -> Value {
+    json!({"features": recipe.features, "size": recipe.resolution})
+}
+
+/// The same of val images.
+fn test_transform(recipe: &Recipe) -> Value {
+    json!({
+        "inference": recipe.inference,
+        "size": recipe.resolution,
+        "test_scale": recipe.test_scale,
+        "stride": recipe.stride,
+    })
+}
+
 fn data_part(
     data: &Segmentation,
-    set: &PairSet,
     split: &str,
-    indices: &[usize],
-    recipe: &Recipe,
-    test: bool,
+    images: usize,
+    fingerprint: String,
+    transform: Value,
 ) -> DataPart {
-    let transform = match test {
-        true => {
-            json!({"inference": recipe.inference, "size": recipe.resolution, "test_scale": recipe.test_scale, "stride": recipe.stride})
-        }
-        false => json!({"features": recipe.features, "size": recipe.resolution}),
-    };
     DataPart {
         name: data.name.clone(),
         path: data.path.display().to_string(),
         split: split.to_string(),
-        samples: indices.len() as u64,
-        fingerprint: fingerprint(set, indices),
+        samples: images as u64,
+        fingerprint,
+        fingerprint_of: contents::FINGERPRINT_OF.to_string(),
         skipped: 0,
         transform,
     }
@@ -274,13 +293,12 @@ fn class_names(data: &Segmentation) -> String {
     names.join("; ")
 }
 
-/// One blank image tells whether head, features and classes go together.
+/// Whether a head, features of `channels` and the data's classes go together.
 fn check_head(
     head: &LinearSegHead,
-    features: &SpatialFeatures,
-    recipe: &Recipe,
+    channels: i64,
+    model: &Resolved,
     data: &Segmentation,
-    runtime: &Runtime,
 ) -> Result<()> {
     if head.classes() != data.rule.classes.len() as i64 {
         return Err(Error::usage(format!(
@@ -289,58 +307,54 @@ fn check_head(
             data.rule.classes.len()
         )));
     }
-    let side = features.padded(recipe.crop());
-    let channels = features.channels(side, runtime.device)?;
     if head.channels() != channels {
         return Err(Error::usage(format!(
             "the head takes features of {} channels, {} makes {channels}",
             head.channels(),
-            features.model.name
+            model.name
         )));
     }
     Ok(())
 }
 
-impl Finished {
-    /// Writes the record, and beside it the classes, the confusion matrix and the heads; returns
-    /// the record's path.
-    pub fn write(&self, folder: &Path, data: &Segmentation) -> Result<PathBuf> {
-        let path = write_record(folder, &self.record)?;
-        output::write_classes(
-            &path.with_extension("classes.csv"),
-            &data.rule,
-            &self.confusion,
-        )?;
-        output::write_confusion(
-            &path.with_extension("confusion.csv"),
-            &data.rule,
-            &self.confusion,
-        )?;
-        for (seed, head) in &self.heads {
-            let ending = match self.heads.len() {
-                1 => "head.safetensors".to_string(),
-                _ => format!("head{seed}.safetensors"),
-            };
-            let metadata = HashMap::from([
-                ("model".to_string(), self.record.model.name.clone()),
-                (
-                    "weights".to_string(),
-                    self.record.model.sha256.clone().unwrap_or_default(),
-                ),
-                (
-                    "adaptor".to_string(),
-                    self.record.model.adaptor.clone().unwrap_or_default(),
-                ),
-                ("data".to_string(), data.name.clone()),
-                ("classes".to_string(), class_names(data)),
-                ("seed".to_string(), seed.to_string()),
-                (
-                    "recipe".to_string(),
-                    Value::Object(self.record.options.clone()).to_string(),
-                ),
-            ]);
-            output::write_head(&path.with_extension(ending), head, metadata)?;
-        }
-        Ok(path)
+/// The classes, the confusion matrix and the trained heads.
+fn beside(
+    record: &Record,
+    data: &Segmentation,
+    confusion: &Confusion,
+    heads: &[(u64, LinearSegHead)],
+) -> Result<Vec<Beside>> {
+    let table = |ending: &str, text: String| Beside {
+        ending: ending.to_string(),
+        contents: Contents::Text(text),
+    };
+    let mut files = vec![
+        table("classes.csv", output::classes_csv(&data.rule, confusion)?),
+        table(
+            "confusion.csv",
+            output::confusion_csv(&data.rule, confusion)?,
+        ),
+    ];
+    for (seed, head) in heads {
+        let ending = match heads.len() {
+            1 => "head.safetensors".to_string(),
+            _ => format!("head{seed}.safetensors"),
+        };
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let metadata = [
+            ("model", record.model.name.clone()),
+            ("weights", text(&record.model.sha256)),
+            ("adaptor", text(&record.model.adaptor)),
+            ("data", data.name.clone()),
+            ("classes", class_names(data)),
+            ("seed", seed.to_string()),
+            ("recipe", Value::Object(record.options.clone()).to_string()),
+        ];
+        let metadata = metadata.map(|(name, value)| (name.to_string(), value));
+        files.push(Beside {
+            ending,
+            contents: Contents::Tensors(head.tensors(), HashMap::from(metadata)),
+        });
     }
+    Ok(files)
 }

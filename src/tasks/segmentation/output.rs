@@ -1,14 +1,12 @@
 //! Files beside the record: tables of classes, the head, and pictures of predictions.
 
 use super::font;
-use super::probe;
 use crate::data::Source;
 use crate::data::segmentation::{IGNORE, LabelMap, LabelRule, PairSet};
 use crate::files::{inside, write_atomically};
-use crate::heads::LinearSegHead;
 use crate::metrics::segmentation::Confusion;
+use crate::report::render::to_csv;
 use crate::{Error, Result};
-use std::collections::HashMap;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
@@ -26,11 +24,9 @@ pub struct Predictions {
 }
 
 /// `class,value,iou,accuracy,labelled,predicted`, in class order; empty where undefined.
-pub fn write_classes(path: &Path, rule: &LabelRule, confusion: &Confusion) -> Result<()> {
-    let failed = |e: csv::Error| Error::file(path, e);
-    let mut csv = csv::Writer::from_writer(Vec::new());
-    csv.write_record(["class", "value", "iou", "accuracy", "labelled", "predicted"])
-        .map_err(failed)?;
+pub fn classes_csv(rule: &LabelRule, confusion: &Confusion) -> Result<String> {
+    let header = ["class", "value", "iou", "accuracy", "labelled", "predicted"];
+    let mut rows = vec![header.map(str::to_string).to_vec()];
     let iou = confusion.score().iou;
     for (c, class) in rule.classes.iter().enumerate() {
         let labelled: u64 = (0..confusion.classes())
@@ -44,53 +40,44 @@ pub fn write_classes(path: &Path, rule: &LabelRule, confusion: &Confusion) -> Re
             0 => String::new(),
             n => percent(confusion.count(c, c) as f64 / n as f64),
         };
-        csv.write_record([
+        rows.push(vec![
             class.name.clone(),
             class.value.to_string(),
             iou[c].map_or(String::new(), percent),
             accuracy,
             labelled.to_string(),
             predicted.to_string(),
-        ])
-        .map_err(failed)?;
+        ]);
     }
-    finish(path, csv)
+    to_csv(&rows)
 }
 
 /// Pixels by labelled class (rows) and predicted class (columns).
-pub fn write_confusion(path: &Path, rule: &LabelRule, confusion: &Confusion) -> Result<()> {
-    let failed = |e: csv::Error| Error::file(path, e);
-    let mut csv = csv::Writer::from_writer(Vec::new());
-    let names = rule.classes.iter().map(|c| c.name.clone());
-    csv.write_record(std::iter::once("label \\ prediction".to_string()).chain(names))
-        .map_err(failed)?;
+pub fn confusion_csv(rule: &LabelRule, confusion: &Confusion) -> Result<String> {
+    let names = rule.classes.iter().map(|class| class.name.clone());
+    let corner = "label \\ prediction".to_string();
+    let mut rows = vec![std::iter::once(corner).chain(names).collect()];
     for (label, class) in rule.classes.iter().enumerate() {
         let counts = (0..confusion.classes()).map(|p| confusion.count(label, p).to_string());
-        csv.write_record(std::iter::once(class.name.clone()).chain(counts))
-            .map_err(failed)?;
+        rows.push(std::iter::once(class.name.clone()).chain(counts).collect());
     }
-    finish(path, csv)
-}
-
-fn finish(path: &Path, csv: csv::Writer<Vec<u8>>) -> Result<()> {
-    let bytes = csv.into_inner().map_err(|e| Error::file(path, e.error()))?;
-    write_atomically(path, &bytes)
-}
-
-/// The head's tensors, with what it was trained on in the metadata.
-pub fn write_head(
-    path: &Path,
-    head: &LinearSegHead,
-    metadata: HashMap<String, String>,
-) -> Result<()> {
-    probe::write(path, &head.tensors(), metadata)
+    to_csv(&rows)
 }
 
 impl Predictions {
-    /// Fails if an image of the set has a name that cannot be given to a file of the folder: to be
-    /// known before hours of training.
-    pub fn check(&self, set: &PairSet) -> Result<()> {
-        (0..set.len()).try_for_each(|index| self.path(set, index, "png").map(drop))
+    /// Makes the folder, and finds out before hours of training that it cannot be written, or that
+    /// an image of the set has a name that cannot be given to a file of it.
+    pub fn begin(folder: &Path, set: &PairSet) -> Result<Self> {
+        std::fs::create_dir_all(folder)
+            .and_then(|()| tempfile::NamedTempFile::new_in(folder).map(drop))
+            .map_err(|e| {
+                Error::file(folder, format!("predictions cannot be written there ({e})"))
+            })?;
+        let predictions = Predictions {
+            folder: folder.to_path_buf(),
+        };
+        (0..set.len()).try_for_each(|index| predictions.path(set, index, "png").map(drop))?;
+        Ok(predictions)
     }
 
     /// Where what belongs to an image is written.

@@ -8,7 +8,7 @@ use crate::runtime::guard;
 use crate::weights::safetensors;
 use crate::{Error, Result};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tch::{Device, Tensor};
 
 /// Where a probe's state is kept, and what the state must be of.
@@ -64,39 +64,53 @@ impl Probe {
         Ok(seen)
     }
 
-    /// Takes up the saved state, if there is one of this very run; else leaves the fresh head.
+    /// Takes up the saved state, if there is one of this very run; else leaves the fresh head. A
+    /// state that cannot be read is told and passed over: it costs time, nothing else.
     pub fn resume(&mut self, state: &StateFile, device: Device) -> Result<()> {
-        if !state.path.is_file() {
+        if !state.path.exists() {
             return Ok(());
         }
+        match self.restored(state, device) {
+            Ok(Some(restored)) => *self = restored,
+            Ok(None) => {}
+            Err(damage) => tracing::warn!(
+                "the saved state of this training cannot be used, it starts over: {damage}"
+            ),
+        }
+        Ok(())
+    }
+
+    /// The probe of a state file; `None` if it is another run's.
+    fn restored(&self, state: &StateFile, device: Device) -> Result<Option<Self>> {
         let (tensors, metadata) = safetensors::open(&state.path)?;
         if metadata.get("identity") != Some(&state.identity) {
-            return Ok(());
+            return Ok(None);
         }
+        let lacks = |what: &str| Error::file(&state.path, format!("has no {what}"));
         let read = |name: &str| -> Result<Tensor> {
-            let tensor = tensors.get(name).ok_or_else(|| {
-                Error::file(
-                    &state.path,
-                    format!("has no `{name}`; delete it to start over"),
-                )
-            })?;
+            let tensor = tensors
+                .get(name)
+                .ok_or_else(|| lacks(&format!("tensor `{name}`")))?;
             tensor.read(device, tensor.kind)
         };
         let iteration = metadata.get("iteration").and_then(|text| text.parse().ok());
-        self.iteration = iteration.ok_or_else(|| {
-            Error::file(
-                &state.path,
-                "does not say its iteration; delete it to start over",
-            )
-        })?;
-        self.validated = match metadata.get("validated") {
-            Some(text) => serde_json::from_str(text)
-                .map_err(|e| Error::file(&state.path, format!("{e}; delete it to start over")))?,
+        let iteration = iteration.ok_or_else(|| lacks("iteration"))?;
+        let validated = match metadata.get("validated") {
+            Some(text) => serde_json::from_str(text).map_err(|e| Error::file(&state.path, e))?,
             None => Vec::new(),
         };
-        self.head = LinearSegHead::from_tensors(read, device)?;
-        self.optimiser.restore(self.iteration, read)?;
-        Ok(())
+        let head = LinearSegHead::from_tensors(read, device)?;
+        if (head.channels(), head.classes()) != (self.head.channels(), self.head.classes()) {
+            return Err(Error::file(&state.path, "is of a head of another size"));
+        }
+        let mut optimiser = AdamW::new(self.optimiser.options(), &head.parameters());
+        optimiser.restore(iteration, read)?;
+        Ok(Some(Probe {
+            head,
+            optimiser,
+            iteration,
+            validated,
+        }))
     }
 
     /// Saves everything that the next iterations depend on.
@@ -110,16 +124,7 @@ impl Probe {
         ]);
         let mut tensors = self.head.tensors();
         tensors.extend(self.optimiser.state());
-        write(&state.path, &tensors, metadata)
+        let tensors = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
+        safetensors::write(&state.path, tensors, metadata)
     }
-}
-
-/// Writes named tensors atomically.
-pub fn write(
-    path: &Path,
-    tensors: &[(String, Tensor)],
-    metadata: HashMap<String, String>,
-) -> Result<()> {
-    let tensors = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
-    safetensors::write(path, tensors, metadata)
 }

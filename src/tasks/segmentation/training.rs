@@ -7,14 +7,12 @@ use super::recipe::{Recipe, TrainFeatures};
 use super::validation::{Validated, Validation};
 use super::{Options, cached, live};
 use crate::data::Source;
-use crate::data::fingerprint::fingerprint;
 use crate::data::segmentation::{PairSet, Segmentation};
 use crate::hash::sha256;
 use crate::heads::LinearSegHead;
-use crate::report::ModelPart;
 use crate::runtime::{Runtime, home};
 use crate::{Error, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Instant;
 
 /// Everything that training needs.
@@ -22,7 +20,11 @@ pub struct Training<'a> {
     pub features: &'a SpatialFeatures<'a>,
     pub data: &'a Segmentation,
     pub recipe: &'a Recipe,
-    pub part: &'a ModelPart,
+    /// What decides the network's outputs.
+    pub network: Value,
+    /// Hashes of all images and masks.
+    pub train_images: &'a str,
+    pub val_images: &'a str,
     pub options: &'a Options,
     pub runtime: &'a Runtime,
 }
@@ -51,6 +53,14 @@ impl Trained {
     }
 }
 
+/// The train images that a recipe uses.
+pub fn indices(recipe: &Recipe, train: &PairSet) -> Vec<usize> {
+    match recipe.features {
+        TrainFeatures::Cached => cached::indices(recipe, train.len()),
+        TrainFeatures::Live => (0..train.len()).collect(),
+    }
+}
+
 impl Training<'_> {
     /// Trains every seed of the recipe, going on from saved states.
     pub fn run(&self) -> Result<Trained> {
@@ -69,7 +79,7 @@ impl Training<'_> {
         let extracted = started.elapsed().as_secs_f64();
         trained.stages.push(("features", extracted));
         for &seed in &recipe.seeds {
-            let state = self.state(seed, train, &cached.indices)?;
+            let state = self.state(seed)?;
             let run = self.course(seed, &state)?;
             let started = Instant::now();
             let course = cached.train(&run)?;
@@ -84,11 +94,11 @@ impl Training<'_> {
     fn live(&self) -> Result<Trained> {
         let train = self.data.need_train()?;
         let mut trained = Trained {
-            indices: (0..train.len()).collect(),
+            indices: indices(self.recipe, train),
             ..Trained::default()
         };
         for &seed in &self.recipe.seeds {
-            let state = self.state(seed, train, &trained.indices)?;
+            let state = self.state(seed)?;
             let run = self.course(seed, &state)?;
             let (course, spent) = live::train(self.features, train, &run)?;
             trained.stages.extend([
@@ -118,31 +128,29 @@ impl Training<'_> {
         })
     }
 
-    /// The state of one seed's run, in a file named by all that decides its weights.
-    fn state(&self, seed: u64, train: &PairSet, indices: &[usize]) -> Result<StateFile> {
+    /// The state of one seed's run, in a file named by all that decides its weights (and the
+    /// curve on the way to them).
+    fn state(&self, seed: u64) -> Result<StateFile> {
         let mut recipe = self.recipe.describe();
-        // These change nothing in the head of one seed.
-        for name in [
-            "seeds",
-            "inference",
-            "test_scale",
-            "stride",
-            "checkpoint_every",
-            "val_every",
-        ] {
+        // These change nothing in the head of one seed; how the val split is looked at changes
+        // the curve, where there is one.
+        for name in ["seeds", "checkpoint_every"] {
             recipe.shift_remove(name);
+        }
+        let validated = self.recipe.val_every > 0;
+        if !validated {
+            for name in ["inference", "test_scale", "stride", "val_every"] {
+                recipe.shift_remove(name);
+            }
         }
         let identity = json!({
             "recipe": recipe,
             "seed": seed,
-            "weights": self.part.sha256.as_ref().unwrap_or(&self.part.weights),
-            "architecture": self.part.architecture,
-            "settings": self.part.settings,
+            "network": self.network,
             "adaptor": self.options.adaptor,
-            "precision": self.runtime.precision,
-            "device": self.runtime.device.is_cuda(),
             "classes": self.data.rule.classes,
-            "train": fingerprint(train, indices),
+            "train": self.train_images,
+            "val": validated.then_some(self.val_images),
         });
         let identity = sha256(identity.to_string());
         let path = home()

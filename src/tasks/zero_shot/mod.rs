@@ -13,9 +13,11 @@ pub use names::Names;
 pub use pairing::adaptor;
 pub use templates::Templates;
 
-use super::classify::{self, Job, Outcome, RANKED};
-use super::extract::{Extractor, Rows};
+use super::classify::{self, Job, Method, RANKED, Splits};
+use super::extract::{Output, Rows};
+use super::finished::Finished;
 use crate::metrics::accuracy::{ZERO_SHOT_TOP1, ZERO_SHOT_TOP5};
+use crate::report::RecordBuilder;
 use crate::{Error, Result};
 use classifier::Prompts;
 use std::path::{Path, PathBuf};
@@ -34,84 +36,91 @@ pub struct Options {
     pub text_weights: Option<PathBuf>,
 }
 
-/// # Errors
-/// A model without image-text adaptor or text tower, classes without names, and those of
-/// [`super::extract::Extractor::summaries`].
-pub fn run(job: &Job, options: &Options) -> Result<Outcome> {
-    let extractor = &job.extractor;
-    let adaptor = pairing::adaptor(extractor.model, extractor.adaptor)?;
-    let job = Job {
-        extractor: Extractor {
-            adaptor: Some(adaptor),
-            ..*extractor
-        },
-        ..*job
-    };
-    let record = job.record(TASK);
-    // Cheap mistakes first: names and text before an hour of images.
-    let names = Names::of(job.data, options.names_given)?;
-    let val_source = job.data.need_val()?;
-    let device = extractor.runtime.device;
-    let started = Instant::now();
-    let text = pairing::text(
-        extractor.model,
-        adaptor,
-        options.text_weights.as_deref().map(Path::new),
-        device,
-    )?;
-    let loaded_s = started.elapsed().as_secs_f64();
+/// Zero-shot on one job, with the classifier made.
+pub struct ZeroShot {
+    summary: Output,
+    /// [classes, D] fp32 with rows of unit length.
+    classifier: Tensor,
+    record: RecordBuilder,
+}
 
-    let started = Instant::now();
-    let weights = text.checkpoint.sha256()?.unwrap_or_default();
-    let prompts = Prompts {
-        names: &names.names,
-        templates: &options.templates,
-        weights: weights.clone(),
-        device,
-    };
-    let classifier = classifier::build(text.tower.as_ref(), &prompts, extractor.progress)?;
-    let classifier_s = started.elapsed().as_secs_f64();
-    let settings = text.tower.settings()?;
-    drop(text.tower);
+impl ZeroShot {
+    /// # Errors
+    /// A model without image-text adaptor or text tower, a text tower of another width, classes
+    /// without names, val images without labels, and those of the text tower.
+    pub fn prepare(job: &Job, options: &Options) -> Result<Self> {
+        let extractor = &job.extractor;
+        let adaptor = pairing::adaptor(extractor.model, job.adaptor)?;
+        let summary = job.summary(Some(adaptor))?;
+        let record = job.record(TASK, Some(adaptor));
+        // Cheap mistakes first: names and text before an hour of images.
+        let names = Names::of(job.data, options.names_given)?;
+        classify::labels(job.data.need_val()?.as_ref(), &job.val_indices()?)?;
+        let device = extractor.runtime.device;
+        let started = Instant::now();
+        let text = pairing::text(
+            extractor.model,
+            adaptor,
+            options.text_weights.as_deref().map(Path::new),
+            device,
+        )?;
+        let loaded_s = started.elapsed().as_secs_f64();
+        let (of_images, of_text) = (job.width(&summary)?, text.tower.embed_dim());
+        if of_images as i64 != of_text {
+            return Err(Error::usage(format!(
+                "the adaptor `{adaptor}` of {} gives {of_images} numbers per image, the text tower of {} gives {of_text}; they do not belong together",
+                extractor.model.name,
+                text.checkpoint.path.display(),
+            )));
+        }
 
-    let val = job.val(&job.extractor)?;
-    let labels = classify::labels(val_source.as_ref(), &val.indices)?;
-    let rows = val.rows()?;
-    if rows.dim() as i64 != classifier.size()[1] {
-        return Err(Error::usage(format!(
-            "the adaptor `{adaptor}` of {} gives {} numbers per image, the text tower of {} gives {}; they do not belong together",
-            extractor.model.name,
-            rows.dim(),
-            text.checkpoint.path.display(),
-            classifier.size()[1]
-        )));
+        let started = Instant::now();
+        let weights = text.checkpoint.sha256()?.unwrap_or_default();
+        let prompts = Prompts {
+            names: &names.names,
+            templates: &options.templates,
+            weights: weights.clone(),
+            device,
+        };
+        let classifier = classifier::build(text.tower.as_ref(), &prompts, extractor.progress)?;
+        let record = record
+            .option("templates", options.templates.name.as_str())
+            .option("prompts_per_class", options.templates.lines.len())
+            .option("class_names", names.source)
+            .option("text_weights", text.checkpoint.path.display().to_string())
+            .option("text_sha256", weights)
+            .option("text_settings", text.tower.settings()?)
+            .stage("load_text", loaded_s)
+            .stage("classifier", started.elapsed().as_secs_f64());
+        Ok(ZeroShot {
+            summary,
+            classifier,
+            record,
+        })
     }
-    let rankings = rank(rows, &classifier, device)?;
+}
 
-    let record = record
-        .option("templates", options.templates.name.as_str())
-        .option("prompts_per_class", options.templates.lines.len())
-        .option("class_names", names.source)
-        .option("text_weights", text.checkpoint.path.display().to_string())
-        .option("text_sha256", weights)
-        .option("text_settings", settings)
-        .stage("load_text", loaded_s)
-        .stage("classifier", classifier_s);
-    let record =
-        classify::with_features(record, &val).images_per_s(classify::images_per_s(&[&val]));
-    let seed = extractor.runtime.seed;
-    let record = classify::with_accuracy(
-        record,
-        [&ZERO_SHOT_TOP1, &ZERO_SHOT_TOP5],
-        &rankings,
-        &labels,
-        seed,
-    );
-    Ok(Outcome {
-        record: record.build(),
-        indices: val.indices,
-        rankings,
-    })
+impl Method for ZeroShot {
+    fn val(&self) -> &Output {
+        &self.summary
+    }
+
+    fn classify(&self, job: &Job, splits: &Splits) -> Result<Vec<Finished>> {
+        let val = &splits.val;
+        let labels = classify::labels(job.data.need_val()?.as_ref(), &val.indices)?;
+        let device = job.extractor.runtime.device;
+        let rankings = rank(val.rows(&self.summary)?, &self.classifier, device)?;
+        let record = classify::with_features(self.record.clone(), val)
+            .images_per_s(classify::images_per_s(&[val]));
+        let record = classify::with_accuracy(
+            record,
+            [&ZERO_SHOT_TOP1, &ZERO_SHOT_TOP5],
+            &rankings,
+            &labels,
+            job.extractor.runtime.seed,
+        );
+        Ok(vec![classify::finished(record, &val.indices, rankings)])
+    }
 }
 
 /// Images scored at a time.

@@ -46,7 +46,7 @@ pub fn text(model: &Resolved, adaptor: &str, named: Option<&Path>, device: Devic
         entry.map_or(Value::Null, |entry| (entry.hints)())
     };
     let (checkpoint, hints) = if let Some(path) = named {
-        let checkpoint = Checkpoint::open(path)?;
+        let checkpoint = text::open(path)?;
         // A config tells for itself; bare tensors are what the adaptor's teacher is.
         let hints = match checkpoint.config {
             Value::Null => teacher_hints(),
@@ -70,7 +70,7 @@ pub fn text(model: &Resolved, adaptor: &str, named: Option<&Path>, device: Devic
                 model.name
             ))
         })?;
-        (Checkpoint::open(&path)?, (entry.hints)())
+        (text::open(&path)?, (entry.hints)())
     };
     if checkpoint.tensors().is_none() {
         return Err(Error::usage(

@@ -1,7 +1,7 @@
 //! The allow-list: calls that are understood, each replaced by code that builds data.
 
 use super::value::{Id, Node, StorageRef, TensorRef};
-use tch::Kind;
+use crate::weights::Element;
 
 /// libtorch's own limit on the dimensions of a tensor.
 const MAX_DIMENSIONS: usize = 64;
@@ -28,6 +28,8 @@ pub(super) fn call(nodes: &[Node], callable: Id, arguments: Id) -> Result<Called
         "collections.OrderedDict" => args.ordered_dict()?,
         "collections.defaultdict" => Node::Dict(Vec::new()),
         "argparse.Namespace" => Node::Namespace(Vec::new()),
+        // The modules of a TorchScript archive: their attributes are what they hold.
+        _ if name.starts_with("__torch__.") => Node::Namespace(Vec::new()),
         // Objects of protocols 0 and 1: `_reconstructor(class, base, state)`.
         "copyreg._reconstructor" | "copy_reg._reconstructor" => match args.node(0)? {
             Node::Global(class) if class == "argparse.Namespace" => Node::Namespace(Vec::new()),
@@ -36,6 +38,15 @@ pub(super) fn call(nodes: &[Node], callable: Id, arguments: Id) -> Result<Called
         },
         "torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2" => args.tensor(None)?,
         "torch._utils._rebuild_tensor_v3" => args.tensor(Some(6))?,
+        "torch._utils._rebuild_qtensor"
+        | "torch._utils._rebuild_sparse_tensor"
+        | "torch._utils._rebuild_nested_tensor"
+        | "torch._utils._rebuild_wrapper_subclass"
+        | "torch._utils._rebuild_meta_tensor_no_storage"
+        | "torch._utils._rebuild_device_tensor_from_numpy"
+        | "torch._utils._rebuild_device_tensor_from_cpu_tensor" => {
+            Node::OpaqueTensor(name.to_string())
+        }
         "torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state" => {
             return args.id(0).map(Called::Same);
         }
@@ -105,10 +116,8 @@ pub(super) fn storage(nodes: &[Node], id: Id) -> Result<Node, String> {
     };
     match (args.at(*tag), args.at(*class), args.at(*key)) {
         (Node::Str(tag), Node::Global(class), Node::Str(key)) if tag == "storage" => {
-            let kind = storage_kind(class)
-                .ok_or_else(|| format!("storages of type `{class}` are not supported"))?;
             let mut storage = StorageRef {
-                kind,
+                element: Element::of_storage(class),
                 key: key.clone(),
                 numel: args.size(*numel)?,
                 first: 0,
@@ -125,39 +134,6 @@ pub(super) fn storage(nodes: &[Node], id: Id) -> Result<Node, String> {
         }
         _ => Err(unknown()),
     }
-}
-
-fn storage_kind(class: &str) -> Option<Kind> {
-    Some(match class.strip_prefix("torch.")? {
-        "FloatStorage" => Kind::Float,
-        "DoubleStorage" => Kind::Double,
-        "HalfStorage" => Kind::Half,
-        "BFloat16Storage" => Kind::BFloat16,
-        "LongStorage" => Kind::Int64,
-        "IntStorage" => Kind::Int,
-        "ShortStorage" => Kind::Int16,
-        "CharStorage" => Kind::Int8,
-        "BoolStorage" => Kind::Bool,
-        "ByteStorage" | "UntypedStorage" | "storage.UntypedStorage" => Kind::Uint8,
-        _ => return None,
-    })
-}
-
-/// `torch.bfloat16` and its like.
-fn dtype_kind(global: &str) -> Option<Kind> {
-    Some(match global.strip_prefix("torch.")? {
-        "float32" | "float" => Kind::Float,
-        "float64" | "double" => Kind::Double,
-        "float16" | "half" => Kind::Half,
-        "bfloat16" => Kind::BFloat16,
-        "int64" | "long" => Kind::Int64,
-        "int32" | "int" => Kind::Int,
-        "int16" | "short" => Kind::Int16,
-        "int8" => Kind::Int8,
-        "uint8" => Kind::Uint8,
-        "bool" => Kind::Bool,
-        _ => return None,
-    })
 }
 
 struct Arguments<'a> {
@@ -210,11 +186,9 @@ impl<'a> Arguments<'a> {
         let Node::Storage(storage) = self.node(0)? else {
             return Err("a tensor is built without a storage".into());
         };
-        let kind = match dtype.map(|index| self.node(index)).transpose()? {
-            None => storage.kind,
-            Some(Node::Global(name)) => {
-                dtype_kind(name).ok_or_else(|| format!("type `{name}` is not supported"))?
-            }
+        let element = match dtype.map(|index| self.node(index)).transpose()? {
+            None => storage.element.clone(),
+            Some(Node::Global(name)) => Element::of_dtype(name),
             Some(_) => return Err("a tensor is built without a type".into()),
         };
         let (shape, strides) = (self.sizes(2)?, self.sizes(3)?);
@@ -225,7 +199,7 @@ impl<'a> Arguments<'a> {
         }
         Ok(Node::Tensor(Box::new(TensorRef {
             storage: (**storage).clone(),
-            kind,
+            element,
             offset: self.size(self.id(1)?)?,
             shape,
             strides,

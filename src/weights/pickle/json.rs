@@ -45,7 +45,7 @@ impl Pickle {
             Node::Long(_) => Value::String("<int>".into()),
             Node::Bytes(_) => Value::String("<bytes>".into()),
             Node::Storage(_) => Value::String("<torch.storage>".into()),
-            Node::Tensor(_) => Value::String("<torch.Tensor>".into()),
+            Node::Tensor(_) | Node::OpaqueTensor(_) => Value::String("<torch.Tensor>".into()),
             Node::Opaque(class) => Value::String(format!("<{class}>")),
         })
     }

@@ -1,7 +1,7 @@
 //! What a pickle builds: nodes in one arena, so that shared and cyclic values cost nothing and
 //! nothing recurses when they are dropped.
 
-use tch::Kind;
+use crate::weights::Element;
 
 /// Index of a node in its [`Pickle`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,8 +17,8 @@ impl Id {
 /// `('storage', class, key, location, numel[, view])`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StorageRef {
-    /// Element type; bytes (`Uint8`) for an untyped storage.
-    pub kind: Kind,
+    /// Bytes (`Uint8`) for an untyped storage.
+    pub element: Element,
     /// Name of the record in the archive, or key in a legacy file.
     pub key: String,
     /// Elements.
@@ -31,8 +31,8 @@ pub struct StorageRef {
 #[derive(Debug, Clone, PartialEq)]
 pub struct TensorRef {
     pub storage: StorageRef,
-    pub kind: Kind,
-    /// In elements of `kind`.
+    pub element: Element,
+    /// In elements.
     pub offset: usize,
     pub shape: Vec<i64>,
     /// In elements.
@@ -61,6 +61,8 @@ pub enum Node {
     NumpyType(String),
     Storage(Box<StorageRef>),
     Tensor(Box<TensorRef>),
+    /// A tensor that is more than a view of a storage (quantised, sparse): what it is.
+    OpaqueTensor(String),
     /// An object of a class that is not understood: the class's name.
     Opaque(String),
 }
@@ -69,9 +71,11 @@ impl Node {
     /// Bytes or items that making this node copied.
     pub(super) fn copied(&self) -> usize {
         match self {
-            Node::Str(text) | Node::Global(text) | Node::Opaque(text) | Node::NumpyType(text) => {
-                text.len()
-            }
+            Node::Str(text)
+            | Node::Global(text)
+            | Node::Opaque(text)
+            | Node::OpaqueTensor(text)
+            | Node::NumpyType(text) => text.len(),
             Node::Bytes(bytes) | Node::Long(bytes) => bytes.len(),
             Node::Sequence(items) => items.len(),
             Node::Dict(pairs) | Node::Namespace(pairs) => pairs.len(),

@@ -16,7 +16,7 @@ pub(super) fn open(map: &Arc<Mapping>) -> Result<Option<Saved>> {
     let fail = |reason: String| Error::file(map.path(), reason);
     let mut archive = Archive::new(map.bytes()).map_err(fail)?;
     if archive.is_torchscript() {
-        return Ok(None);
+        return Ok(image_text_parameters(map, &mut archive));
     }
     if let Some(order) = archive.read("byteorder").map_err(fail)?
         && order != b"little"
@@ -30,6 +30,16 @@ pub(super) fn open(map: &Arc<Mapping>) -> Result<Option<Saved>> {
     let pickle = archive.read("data.pkl").map_err(fail)?.unwrap_or_default();
     let pickle = pickle::read(&pickle).map_err(fail)?;
     select::select(map, &pickle, &mut archive).map(Some)
+}
+
+/// The parameters of a TorchScript archive that holds an image tower and a text tower, which no
+/// caller of programs on images can run (OpenAI's `ViT-L-14.pt`); `None` for other programs.
+fn image_text_parameters(map: &Arc<Mapping>, archive: &mut Archive) -> Option<Saved> {
+    let pickle = archive.read("data.pkl").ok()??;
+    let pickle = pickle::read(&pickle).ok()?;
+    let saved = select::select(map, &pickle, archive).ok()?;
+    let images = saved.tensors.keys().any(|name| name.starts_with("visual."));
+    (images && saved.tensors.contains_key("token_embedding.weight")).then_some(saved)
 }
 
 struct Archive<'a> {

@@ -3,13 +3,13 @@
 //! elements (int64) and its raw bytes.
 
 use super::{Saved, Storages, select};
+use crate::weights::Element;
 use crate::weights::lazy::Mapping;
 use crate::weights::pickle::{self, Node, Pickle, StorageRef};
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-use tch::Kind;
 
 /// `0x1950a86a20f9469cfc6c`, little-endian.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
@@ -54,9 +54,9 @@ struct Table(HashMap<String, Range<usize>>);
 
 impl Table {
     fn new(bytes: &[u8], mut at: usize, object: &Pickle, keys: &Pickle) -> Result<Self, String> {
-        let kinds: HashMap<&str, Kind> = object
+        let widths: HashMap<&str, &Element> = object
             .storages()
-            .map(|s| (s.key.as_str(), s.kind))
+            .map(|s| (s.key.as_str(), &s.element))
             .collect();
         let Node::Sequence(order) = keys.node(keys.root()) else {
             return Err("its list of storages is damaged".into());
@@ -64,9 +64,15 @@ impl Table {
         let mut table = HashMap::with_capacity(order.len());
         for &key in order {
             let key = keys.str(key).ok_or("its list of storages is damaged")?;
-            let kind = kinds
+            let element = widths
                 .get(key)
                 .ok_or_else(|| format!("storage `{key}` is of no tensor"))?;
+            let width = element.bytes.ok_or_else(|| {
+                format!(
+                    "it holds a `{}`, whose size is not known here, so what lies behind it cannot be found; save the weights again with torch.save of PyTorch 1.6 or newer",
+                    element.name
+                )
+            })?;
             let truncated = || {
                 format!(
                     "storage `{key}` reaches past the end; the file is truncated: fetch it again"
@@ -78,7 +84,7 @@ impl Table {
             count.copy_from_slice(header);
             let end = usize::try_from(i64::from_le_bytes(count))
                 .ok()
-                .and_then(|n| n.checked_mul(kind.elt_size_in_bytes()))
+                .and_then(|n| n.checked_mul(width))
                 .and_then(|n| start.checked_add(n))
                 .filter(|&end| end <= bytes.len())
                 .ok_or_else(truncated)?;

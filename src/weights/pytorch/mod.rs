@@ -3,27 +3,32 @@
 //! Values stay in the file, mapped into memory.
 
 mod archive;
+mod flatten;
 mod legacy;
 mod select;
 
 use super::StateDict;
+use super::description::Description;
 use super::lazy::Mapping;
 use super::pickle::StorageRef;
 use crate::Result;
-use serde_json::Value;
 use std::sync::Arc;
 
-/// The state dict of a checkpoint and what came with it.
+/// The tensors of a checkpoint and what came with them.
 pub struct Saved {
+    /// The state dict that the file is likeliest about.
     pub tensors: StateDict,
-    /// The pickled `args`; `Null` where there are none.
-    pub config: Value,
-    /// Whether the tensors are the moving average (`state_dict_ema`).
-    pub ema: bool,
+    /// The keys that led to it, with dots (`state_dict.`), or nothing.
+    pub path: String,
+    /// Every other tensor of the file, by its whole path.
+    pub rest: StateDict,
+    /// The pickled `args` and their like.
+    pub descriptions: Vec<Description>,
 }
 
 /// A zip archive: a checkpoint, or `None` for a TorchScript program, which carries its own code
-/// and is left to the architecture that runs such programs.
+/// and is left to the architecture that runs such programs. OpenAI's archives of CLIP are
+/// TorchScript too, but take images and texts together; their parameters are a checkpoint.
 pub fn open_zip(map: &Arc<Mapping>) -> Result<Option<Saved>> {
     archive::open(map)
 }

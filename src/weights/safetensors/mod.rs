@@ -44,14 +44,13 @@ pub fn parse(map: &Arc<Mapping>) -> Result<(StateDict, HashMap<String, String>)>
         let Some(info) = metadata.info(&name) else {
             continue;
         };
-        let kind = kind(info.dtype).ok_or_else(|| {
-            Error::tensor(
-                path,
-                &name,
-                format!("type {:?} is not supported", info.dtype),
-            )
-        })?;
         let shape: Vec<i64> = info.shape.iter().map(|&n| n as i64).collect();
+        let Some(kind) = kind(info.dtype) else {
+            let what = format!("of type {:?}", info.dtype);
+            let opaque = LazyTensor::opaque(path, &name, &what, shape);
+            tensors.insert(name, opaque);
+            continue;
+        };
         let strides = contiguous_strides(&shape);
         let offset = data_start + info.data_offsets.0;
         tensors.insert(

@@ -7,6 +7,7 @@ mod values;
 use super::OpenOptions;
 use super::classes::Class;
 use super::draft::{Draft, Interner, Labels};
+use crate::data::content::Stamp;
 use crate::data::labelled::Samples;
 use crate::data::tree::LeftOut;
 use crate::{Error, Result};
@@ -305,5 +306,12 @@ impl Samples for ParquetSamples {
                 "has no image: it is null, or only named and not inside the file",
             )),
         }
+    }
+
+    fn stamp(&self, index: usize) -> Option<Stamp> {
+        let (shard, group, row) = self.rows[index];
+        let path = &self.shards[shard as usize].path;
+        let file = std::fs::metadata(path).ok()?;
+        Stamp::new(path, &file, &[u64::from(group), u64::from(row)])
     }
 }

@@ -50,10 +50,12 @@ impl RecipeValues {
     /// Reads a recipe file: TOML with the names of the recipe's values.
     ///
     /// # Errors
-    /// [`Error::File`] with the line of an unknown name or a wrong type.
+    /// [`Error::File`] where it cannot be read or is no TOML; [`Error::Usage`] for a value that no
+    /// recipe has, or of another type; both with the line.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
-        toml_file::parse(path, &text)
+        toml_file::parse::<toml::Table>(path, &text)?;
+        toml_file::parse(path, &text).map_err(Error::usage)
     }
 }
 
