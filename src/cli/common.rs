@@ -133,32 +133,6 @@ impl ModelArgs {
     }
 }
 
-/// A size in pixels: `512` (square) or `HxW`, `432x768`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Resolution {
-    pub height: i64,
-    pub width: i64,
-}
-
-impl Resolution {
-    pub fn size(self) -> (i64, i64) {
-        (self.height, self.width)
-    }
-}
-
-impl std::str::FromStr for Resolution {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (height, width) = text.split_once('x').unwrap_or((text, text));
-        match (height.parse(), width.parse()) {
-            // 65535 is what a JPEG can hold.
-            (Ok(height @ 1..=65_535), Ok(width @ 1..=65_535)) => Ok(Resolution { height, width }),
-            _ => Err("use a number of pixels (512) or HxW (432x768)".into()),
-        }
-    }
-}
-
 /// Where and how to compute.
 #[derive(Debug, Clone, Args)]
 pub struct RuntimeArgs {
@@ -176,6 +150,9 @@ pub struct RuntimeArgs {
     pub threads: Option<usize>,
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Let fp32 matrix products and convolutions on CUDA use TF32: faster, 10 bits of mantissa
+    #[arg(long)]
+    pub tf32: bool,
 }
 
 impl RuntimeArgs {
@@ -184,10 +161,11 @@ impl RuntimeArgs {
         set_threads(self.threads, rank);
         tch::manual_seed(self.seed as i64);
         Ok(Runtime {
-            device: device::open(device::parse_device(&self.device)?)?,
+            device: device::open(device::parse_device(&self.device)?, self.tf32)?,
             precision: self.precision,
             workers: self.workers.unwrap_or_else(|| default_threads(rank)),
             seed: self.seed,
+            tf32: self.tf32,
             rank,
         })
     }

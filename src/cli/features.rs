@@ -1,12 +1,14 @@
 //! `radio-eval features`: what a model makes of an input, into a file.
 
 use super::Outcome;
-use super::common::{ModelArgs, Resolution, RuntimeArgs};
+use super::common::{ModelArgs, RuntimeArgs};
 use super::numbers;
+use super::resolution::Resolution;
 use crate::data::files;
 use crate::data::loader::LoaderOptions;
 use crate::data::transform::Transform;
 use crate::models::{Request, resolve};
+use crate::runtime::limits::check_batch;
 use crate::tasks::features::{self, Extracted};
 use crate::weights::safetensors;
 use crate::{Error, Result};
@@ -66,13 +68,14 @@ pub fn run(args: &FeaturesArgs) -> anyhow::Result<Outcome> {
     } else {
         let (height, width) = args.resolution.map_or(info.preferred, |r| r.size());
         info.check_resolution(height, width)?;
+        check_batch(args.batch_size, height, width)?;
         let source = files::open(&args.input)?;
         let names: Vec<&str> = (0..source.len()).map(|i| source.key(i)).collect();
         metadata.insert("images".into(), json!(names).to_string());
         let transform = Transform::cover(height as usize, width as usize, info.step as usize);
         metadata.insert("transform".into(), transform.describe().to_string());
         let loader = LoaderOptions {
-            batch_size: args.batch_size.max(1),
+            batch_size: args.batch_size,
             workers: runtime.workers,
             device: runtime.device,
             ..LoaderOptions::default()

@@ -1,16 +1,17 @@
 //! `radio-eval latency`: how fast models are, side by side.
 
 use super::Outcome;
-use super::common::{self, Resolution};
+use super::common;
 use super::latency_sweep::LatencyConfig;
 use super::numbers::MAX_THREADS;
+use super::resolution::Resolution;
 use super::results::Results;
 use super::tables::TableArgs;
 use crate::metrics::{self, Definition, latency as metric};
 use crate::models::{ModelSpec, zoo};
 use crate::report::Record;
 use crate::report::plot::{self, accuracy_throughput};
-use crate::runtime::shim::{OperatorRow, allow_tf32};
+use crate::runtime::shim::OperatorRow;
 use crate::runtime::{Precision, Rank, device};
 use crate::tasks::Finished;
 use crate::tasks::latency::{self, Observer, Options};
@@ -62,7 +63,7 @@ pub struct LatencyArgs {
     /// Replay captured CUDA graphs instead of launching operators
     #[arg(long)]
     pub cuda_graph: bool,
-    /// Let fp32 matrix products on CUDA use TF32
+    /// Let fp32 matrix products and convolutions on CUDA use TF32: faster, 10 bits of mantissa
     #[arg(long)]
     pub tf32: bool,
     #[command(flatten)]
@@ -88,9 +89,6 @@ pub fn run(args: LatencyArgs) -> anyhow::Result<Outcome> {
         .into());
     }
     let options = options(&args, &sweep)?;
-    if options.device.is_cuda() {
-        allow_tf32(args.tf32)?;
-    }
     let out = sweep.out.unwrap_or_else(|| "results/latency".into());
     let mut results = Results::begin("Latency and throughput", &out, &args.tables)?.showing(SHOWN);
     let measured = latency::run(&options, &mut Writer(&mut results));
@@ -125,7 +123,7 @@ fn options(args: &LatencyArgs, sweep: &LatencyConfig) -> Result<Options> {
     };
     let resolution = |text: &String| match text.parse::<Resolution>() {
         Ok(resolution) => Ok(resolution.size()),
-        Err(expected) => Err(Error::usage(format!("resolution `{text}`: {expected}"))),
+        Err(reason) => Err(Error::usage(reason)),
     };
     let windows = match sweep.window.as_slice() {
         [] => vec![Default::default()],
@@ -152,14 +150,16 @@ fn options(args: &LatencyArgs, sweep: &LatencyConfig) -> Result<Options> {
         windows,
         vitdet_windows: sweep.vitdet_window.clone(),
         adaptors: sweep.adaptors.clone(),
-        device: device::open(device::parse_device(
-            sweep.device.as_deref().unwrap_or("auto"),
-        )?)?,
+        device: device::open(
+            device::parse_device(sweep.device.as_deref().unwrap_or("auto"))?,
+            args.tf32,
+        )?,
         seed: args.random_weights,
         min_rounds: sweep.rounds.unwrap_or(7),
         seconds: sweep.seconds.unwrap_or(5.0),
         baseline: sweep.baseline.clone(),
         cuda_graph: args.cuda_graph,
+        tf32: args.tf32,
         profile: args.profile,
     })
 }

@@ -13,6 +13,7 @@ pub mod logging;
 pub mod models;
 pub mod numbers;
 pub mod recipe;
+pub mod resolution;
 pub mod results;
 pub mod tables;
 pub mod verify;

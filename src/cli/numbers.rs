@@ -1,13 +1,13 @@
 //! Numbers on the command line, within what makes sense and what a machine can hold.
 
+pub use crate::data::image::MAX_SIDE;
+
 use clap::builder::{RangedI64ValueParser, RangedU64ValueParser};
 
 /// Threads of a kind: more than any machine's cores, and far below what the system gives.
 pub const MAX_THREADS: usize = 1_024;
 /// Images per batch.
 pub const MAX_BATCH: usize = 65_536;
-/// Pixels per side: larger than any model takes.
-pub const MAX_SIDE: i64 = 16_384;
 
 /// 1 to `most` of something.
 pub fn count(most: usize) -> RangedU64ValueParser<usize> {

@@ -2,7 +2,7 @@
 
 use super::classification::is_image;
 use super::content::Stamp;
-use super::labelled::{LabelledSet, Samples, TreeSamples};
+use super::labelled::{EncodedImages, LabelledSet, TreeImages};
 use super::source::Source;
 use super::tree::FileTree;
 use crate::{Error, Result};
@@ -12,20 +12,20 @@ use std::sync::Arc;
 /// The images at `path`, in order of name.
 pub fn open(path: &Path) -> Result<Arc<dyn Source>> {
     let name = path.display().to_string();
-    let samples: Box<dyn Samples> = if path.is_dir() || path.extension().is_some_and(|e| e == "tar")
-    {
-        let tree = Arc::new(FileTree::open(path)?);
-        let images = tree.names().enumerate().filter(|(_, name)| is_image(name));
-        let files: Vec<u32> = images.map(|(index, _)| index as u32).collect();
-        Box::new(TreeSamples::new(tree, files))
-    } else {
-        let size = std::fs::metadata(path).map_err(|e| Error::file(path, e))?;
-        Box::new(OneFile {
-            path: path.to_path_buf(),
-            name: name.clone(),
-            size: size.len(),
-        })
-    };
+    let samples: Box<dyn EncodedImages> =
+        if path.is_dir() || path.extension().is_some_and(|e| e == "tar") {
+            let tree = Arc::new(FileTree::open(path)?);
+            let images = tree.names().enumerate().filter(|(_, name)| is_image(name));
+            let files: Vec<u32> = images.map(|(index, _)| index as u32).collect();
+            Box::new(TreeImages::new(tree, files))
+        } else {
+            let size = std::fs::metadata(path).map_err(|e| Error::file(path, e))?;
+            Box::new(OneFile {
+                path: path.to_path_buf(),
+                name: name.clone(),
+                size: size.len(),
+            })
+        };
     if samples.is_empty() {
         return Err(Error::file(path, "holds no images"));
     }
@@ -39,7 +39,7 @@ struct OneFile {
     size: u64,
 }
 
-impl Samples for OneFile {
+impl EncodedImages for OneFile {
     fn len(&self) -> usize {
         1
     }

@@ -2,6 +2,10 @@
 
 use std::borrow::Cow;
 
+/// Most pixels per side that a network's input, a crop or a resized image may have: larger than
+/// any model takes. Files may hold larger images.
+pub const MAX_SIDE: i64 = 16_384;
+
 /// An 8-bit RGB image: rows from the top, pixels from the left, channels interleaved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RgbImage {

@@ -7,7 +7,7 @@ use crate::Result;
 use std::sync::Arc;
 
 /// Encoded images by index, without labels.
-pub trait Samples: Send + Sync {
+pub trait EncodedImages: Send + Sync {
     fn len(&self) -> usize;
 
     fn is_empty(&self) -> bool {
@@ -26,19 +26,19 @@ pub trait Samples: Send + Sync {
 }
 
 /// Some files of a [`FileTree`].
-pub struct TreeSamples {
+pub struct TreeImages {
     tree: Arc<FileTree>,
     files: Vec<u32>,
 }
 
-impl TreeSamples {
+impl TreeImages {
     /// `files`: indices into `tree`, ascending.
     pub fn new(tree: Arc<FileTree>, files: Vec<u32>) -> Self {
-        TreeSamples { tree, files }
+        TreeImages { tree, files }
     }
 }
 
-impl Samples for TreeSamples {
+impl EncodedImages for TreeImages {
     fn len(&self) -> usize {
         self.files.len()
     }
@@ -63,13 +63,17 @@ impl Samples for TreeSamples {
 /// Samples and their labels as a [`Source`].
 pub struct LabelledSet {
     description: String,
-    samples: Box<dyn Samples>,
+    samples: Box<dyn EncodedImages>,
     labels: Vec<Option<u32>>,
 }
 
 impl LabelledSet {
     /// `labels`: one per sample.
-    pub fn new(description: String, samples: Box<dyn Samples>, labels: Vec<Option<u32>>) -> Self {
+    pub fn new(
+        description: String,
+        samples: Box<dyn EncodedImages>,
+        labels: Vec<Option<u32>>,
+    ) -> Self {
         LabelledSet {
             description,
             samples,

@@ -46,10 +46,10 @@ pub fn stage(images: &[RgbImage], device: Device) -> Result<Tensor> {
 
 /// What [`stage`] gave, as `[b,3,H,W]` fp32 in `[0,1]` on `device`.
 pub fn place(staged: Tensor, device: Device) -> Result<Tensor> {
-    if !device.is_cuda() {
-        return Ok(staged);
+    match device.is_cuda() {
+        false => upload(staged, device),
+        true => bytes_to_float(&upload(staged, device)?),
     }
-    bytes_to_float(&upload(staged, device)?)
 }
 
 /// Paints `colour` (red, green and blue in `[0,1]`) over what is no image in `pixels`

@@ -1,7 +1,7 @@
 //! Files read through memory maps.
 
 use super::lost_page::{self, Watch};
-use memmap2::{Mmap, UncheckedAdvice};
+use memmap2::{Mmap, MmapOptions, UncheckedAdvice};
 use std::fs::File;
 use std::io;
 use std::ops::Deref;
@@ -21,12 +21,21 @@ pub struct MappedFile {
 impl MappedFile {
     /// Maps `file`, which lies at `path` (for messages). An empty file gives no bytes.
     pub fn map(path: &Path, file: &File) -> io::Result<Self> {
+        Self::with(path, file, &MmapOptions::new())
+    }
+
+    /// Maps the first `length` bytes of `file`, which is at least that long.
+    pub fn map_front(path: &Path, file: &File, length: usize) -> io::Result<Self> {
+        Self::with(path, file, MmapOptions::new().len(length))
+    }
+
+    fn with(path: &Path, file: &File, options: &MmapOptions) -> io::Result<Self> {
         // SAFETY: nobody writes through this map. The tool and `huggingface_hub` replace files by
         // renaming, which leaves a mapped one as it was. Against a process that overwrites a file
         // in place no map can promise that bytes stay as they are; its reader gets wrong values or
         // an error, as with plain reads. One that cuts the file short makes reads fail by SIGBUS,
         // which `lost_page` turns into an error.
-        let map = unsafe { Mmap::map(file) }?;
+        let map = unsafe { options.map(file) }?;
         let watch = lost_page::watch(path, &map)?;
         Ok(MappedFile {
             path: path.to_path_buf(),
@@ -114,6 +123,10 @@ mod tests {
         let path = folder.path().join("x");
         std::fs::write(&path, vec![7; 20_000]).unwrap();
         let mapped = MappedFile::map(&path, &File::open(&path).unwrap()).unwrap();
+        assert_eq!(
+            MappedFile::map_front(&path, &File::open(&path).unwrap(), 5).unwrap()[..],
+            [7; 5]
+        );
         mapped.forget(100, usize::MAX);
         assert!(mapped.iter().all(|&byte| byte == 7) && mapped.len() == 20_000);
     }

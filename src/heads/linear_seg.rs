@@ -2,9 +2,9 @@
 //! spec/radio.md §6).
 
 use super::enlarged_loss::{self, SmallMap};
-use super::upsample::bilinear;
+use super::upsample::matrix;
 use crate::{Error, Result};
-use tch::{Device, Kind, Reduction, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// mmseg's and PyTorch's defaults.
 const EPS: f64 = 1e-5;
@@ -228,34 +228,41 @@ fn enlarged_on_cpu(logits: &Tensor, labels: &Tensor) -> Result<Enlarged> {
 
 /// With libtorch's operators, image by image: 16 images of 512 px and 150 classes at once would
 /// take 2.5 GB several times over. Reads nothing back, so that a device can run ahead.
+///
+/// The gradient is written out, softmax minus the true class, brought back by the transposes of the
+/// enlargement: CUDA's own kernels for both (`upsample_bilinear2d_backward`, `nll_loss2d`) add up in
+/// an order of chance, and a resumed head would not be that of an uninterrupted run bit for bit.
 fn enlarged(logits: &Tensor, labels: &Tensor) -> Result<Enlarged> {
+    let (_, classes, h, w) = logits.size4()?;
     let (batch, height, width) = labels.size3()?;
+    let device = logits.device();
+    let (down, across) = (matrix(h, height, device), matrix(w, width, device));
+    let class = Tensor::f_arange(classes, (Kind::Uint8, device))?.f_view([classes, 1, 1])?;
     let mut gradients = Vec::with_capacity(batch as usize);
-    let mut sums = Tensor::f_zeros([3], (Kind::Double, logits.device()))?;
+    let mut sums = Tensor::f_zeros([3], (Kind::Double, device))?;
     for i in 0..batch {
-        let small = logits.narrow(0, i, 1).copy().set_requires_grad(true);
-        let label = labels.narrow(0, i, 1).to_kind(Kind::Int64);
-        let large = bilinear(&small, height, width);
-        let sum = large.cross_entropy_loss::<Tensor>(&label, None, Reduction::Sum, IGNORE, 0.0);
-        sum.backward();
+        let label = labels.select(0, i);
+        let large = down.matmul(&logits.select(0, i)).matmul(&across.tr()); // [classes, H, W]
         let known = label.ne(IGNORE);
-        let hits = large.argmax(1, false).eq_tensor(&label).logical_and(&known);
-        sums += Tensor::f_stack(
-            &[
-                sum.detach().to_kind(Kind::Double),
-                hits.sum(Kind::Double),
-                known.sum(Kind::Double),
-            ],
-            0,
-        )?;
-        gradients.push(small.grad());
+        let truth = label.unsqueeze(0).eq_tensor(&class);
+        let log_shares = large.log_softmax(0, Kind::Float);
+        let gradient = (log_shares.exp() - truth.to_kind(Kind::Float)) * &known;
+        gradients.push(down.tr().matmul(&gradient).matmul(&across));
+        let loss = -log_shares
+            .masked_fill(&truth.logical_not(), 0.0)
+            .sum(Kind::Double);
+        let best = large.argmax(0, false).to_kind(Kind::Uint8);
+        let hits = best.eq_tensor(&label).logical_and(&known);
+        sums += Tensor::f_stack(&[loss, hits.sum(Kind::Double), known.sum(Kind::Double)], 0)?;
     }
-    Ok((Tensor::f_cat(&gradients, 0)?, sums))
+    Ok((Tensor::f_stack(&gradients, 0)?, sums))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::heads::upsample::bilinear;
+    use tch::Reduction;
 
     fn sample() -> (LinearSegHead, Tensor, Tensor) {
         tch::manual_seed(3);

@@ -1,6 +1,6 @@
 //! Enlarging a map of logits: bilinear, `align_corners=False`, without antialias.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Elements of one band of enlarged logits (64 MiB in fp32).
 const BAND: i64 = 1 << 24;
@@ -18,20 +18,13 @@ pub fn argmax(logits: &Tensor, height: i64, width: i64) -> Tensor {
     let device = logits.device();
     // Columns first: [C, h, width].
     let wide = bilinear(&logits.unsqueeze(0), rows, width).squeeze_dim(0);
-    let taps = taps(rows as usize, height as usize);
-    let rows_of = |row: fn(&Tap) -> usize| {
-        let rows: Vec<i64> = taps.iter().map(|tap| row(tap) as i64).collect();
-        Tensor::from_slice(&rows)
-    };
-    let (upper, lower) = (rows_of(|tap| tap.first), rows_of(|tap| tap.second));
-    let weights: Vec<f32> = taps.iter().map(|tap| tap.weight).collect();
-    let weight = Tensor::from_slice(&weights);
+    let (upper, lower, weight) = taps_on(device, rows, height);
     let band = (BAND / (classes * width).max(1)).clamp(1, height);
     let bands: Vec<Tensor> = (0..height)
         .step_by(band as usize)
         .map(|start| {
             let len = band.min(height - start);
-            let take = |t: &Tensor| t.narrow(0, start, len).to_device(device);
+            let take = |t: &Tensor| t.narrow(0, start, len);
             let top = wide.index_select(1, &take(&upper));
             let bottom = wide.index_select(1, &take(&lower));
             let weight = take(&weight).view([1, len, 1]);
@@ -40,6 +33,28 @@ pub fn argmax(logits: &Tensor, height: i64, width: i64) -> Tensor {
         })
         .collect();
     Tensor::cat(&bands, 0)
+}
+
+/// [`taps`] as tensors made on the device, so that nothing is copied from the host: both inputs
+/// int64, the weight of the second fp32.
+fn taps_on(device: Device, input: i64, output: i64) -> (Tensor, Tensor, Tensor) {
+    let scale = f64::from(input as f32 / output as f32);
+    let at = ((Tensor::arange(output, (Kind::Float, device)) + 0.5) * scale - 0.5).clamp_min(0.0);
+    let upper = at.floor().clamp_max((input - 1) as f64);
+    let weight = (&at - &upper).clamp(0.0, 1.0);
+    let upper = upper.to_kind(Kind::Int64);
+    let lower = (&upper + 1).clamp_max(input - 1);
+    (upper, lower, weight)
+}
+
+/// The same as a matrix [output, input]: bilinear enlargement is one product from either side, and
+/// its gradient the products with the transposes.
+pub fn matrix(input: i64, output: i64, device: Device) -> Tensor {
+    let (upper, lower, weight) = taps_on(device, input, output);
+    let place = Tensor::arange(input, (Kind::Int64, device)).unsqueeze(0);
+    let weight = weight.unsqueeze(1);
+    let at = |rows: &Tensor| place.eq_tensor(&rows.unsqueeze(1)).to_kind(Kind::Float);
+    at(&upper) * (1.0 - &weight) + at(&lower) * weight
 }
 
 /// Where one output reads along a side: two inputs, and the weight of the second.
@@ -70,7 +85,6 @@ pub fn taps(input: usize, output: usize) -> Vec<Tap> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
 
     #[test]
     fn bands_give_what_the_whole_map_gives() {
@@ -84,6 +98,19 @@ mod tests {
             let banded = argmax(&logits, height, width);
             let differ = banded.ne_tensor(&whole).sum(Kind::Int64).int64_value(&[]);
             assert_eq!(differ, 0, "{h}x{w} to {height}x{width}");
+        }
+    }
+
+    #[test]
+    fn the_matrix_enlarges_as_libtorch_does() {
+        for (from, to) in [(9, 64), (5, 5), (12, 9), (1, 7)] {
+            let x = Tensor::randn([1, 1, from, 1], (Kind::Float, Device::Cpu));
+            let expected = bilinear(&x, to, 1).view([to, 1]);
+            let product = matrix(from, to, Device::Cpu).matmul(&x.view([from, 1]));
+            assert!(
+                product.allclose(&expected, 1e-6, 1e-6, false),
+                "{from} to {to}"
+            );
         }
     }
 

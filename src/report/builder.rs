@@ -35,6 +35,14 @@ impl ModelPart {
     }
 }
 
+/// How CUDA computes, among the options of every record.
+fn arithmetic(runtime: &Runtime) -> Map<String, Value> {
+    match runtime.arithmetic() {
+        Value::Null => Map::new(),
+        stated => Map::from_iter([("arithmetic".to_string(), stated)]),
+    }
+}
+
 /// A record in the making; its wall time runs from [`RecordBuilder::new`] to
 /// [`RecordBuilder::build`].
 #[derive(Debug, Clone)]
@@ -65,7 +73,7 @@ impl RecordBuilder {
                 resolution,
                 data: Vec::new(),
                 benchmark: None,
-                options: Map::new(),
+                options: arithmetic(runtime),
                 metrics: IndexMap::new(),
                 published: Vec::new(),
                 timings: Timings::default(),

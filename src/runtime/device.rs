@@ -1,7 +1,9 @@
 //! Device, precision and thread settings of a run.
 
 use super::rank::Rank;
+use super::shim;
 use crate::{Error, Result};
+use serde_json::{Value, json};
 use std::str::FromStr;
 use tch::{Device, Kind, Tensor};
 
@@ -51,12 +53,15 @@ impl FromStr for Precision {
 /// `tensor` (on the CPU) on `device`. CUDA copies it out of pinned memory behind the kernels that
 /// are under way, so that the host does not wait.
 pub fn upload(tensor: Tensor, device: Device) -> Result<Tensor> {
-    if !device.is_cuda() {
-        return Ok(tensor);
+    match device {
+        Device::Cpu => Ok(tensor),
+        Device::Cuda(_) => {
+            let kind = tensor.kind();
+            let pinned = tensor.f_pin_memory(device)?;
+            Ok(pinned.f_to_device_(device, kind, true, false)?)
+        }
+        other => Ok(tensor.f_to_device(other)?),
     }
-    let kind = tensor.kind();
-    let pinned = tensor.f_pin_memory(device)?;
-    Ok(pinned.f_to_device_(device, kind, true, false)?)
 }
 
 /// Reads `auto`, `cpu`, `cuda` or `cuda:N`. `auto` is CUDA when there is a device, else the CPU.
@@ -89,14 +94,21 @@ pub fn parse_device(text: &str) -> Result<Device> {
     }
 }
 
-/// Makes `device` the one that this process computes on. CUDA's context is opened on it now:
-/// pinned memory, which belongs to a context, would open one on device 0 where there is none yet.
+/// Makes `device` the one that this process computes on. On CUDA fp32 is fp32 unless `tf32`, and
+/// the same work gives the same bits. Its context is opened now: pinned memory, which belongs to a
+/// context, would open one on device 0 where there is none yet.
 ///
 /// # Errors
-/// A device that cannot be used (occupied exclusively, or of an architecture without kernels).
-pub fn open(device: Device) -> Result<Device> {
+/// A device that cannot be used (occupied exclusively, or of an architecture without kernels);
+/// `tf32` without CUDA, where it would change nothing.
+pub fn open(device: Device, tf32: bool) -> Result<Device> {
     if device.is_cuda() {
+        shim::set_arithmetic(tf32)?;
         let _ = Tensor::f_zeros([1], (Kind::Float, device))?;
+    } else if tf32 {
+        return Err(Error::usage(
+            "--tf32 is about CUDA, and this run computes on the CPU; leave it out",
+        ));
     }
     Ok(device)
 }
@@ -115,6 +127,8 @@ pub struct Runtime {
     /// Worker threads for decoding and resizing.
     pub workers: usize,
     pub seed: u64,
+    /// Whether fp32 matrix products and convolutions on CUDA may use TF32.
+    pub tf32: bool,
     /// Which process of the run this is.
     pub rank: Rank,
 }
@@ -127,6 +141,21 @@ impl Runtime {
             workers: default_threads(Rank::SINGLE),
             seed: 0,
             rank: Rank::SINGLE,
+            tf32: false,
+        }
+    }
+
+    /// What beside device and precision decides the values on CUDA, for records and cache keys;
+    /// `Null` on the CPU.
+    pub fn arithmetic(&self) -> Value {
+        match self.device.is_cuda() {
+            false => Value::Null,
+            true => json!({
+                "tf32": self.tf32,
+                // As shim::set_arithmetic leaves it.
+                "reduced_precision_reduction": self.precision != Precision::Fp32,
+                "deterministic_convolutions": true,
+            }),
         }
     }
 }

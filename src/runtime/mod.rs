@@ -8,6 +8,7 @@ pub mod guard;
 pub mod home;
 pub mod interrupt;
 pub mod launcher;
+pub mod limits;
 pub mod load;
 pub mod nvml;
 pub mod progress;

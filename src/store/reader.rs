@@ -4,8 +4,8 @@ use super::column::{Column, Dtype};
 use super::header::{Header, Skipped};
 use super::lock::{Access, lock};
 use super::store_error;
+use crate::files::MappedFile;
 use crate::{Error, Result};
-use memmap2::Mmap;
 use serde_json::Value;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -15,7 +15,7 @@ use std::path::Path;
 pub struct Part {
     header: Header,
     /// Of each column: values, and offsets where it is ragged.
-    maps: Vec<(Option<Mmap>, Option<Mmap>)>,
+    maps: Vec<(Option<MappedFile>, Option<MappedFile>)>,
 }
 
 impl Part {
@@ -73,16 +73,15 @@ impl Part {
 }
 
 /// Maps the first `length` bytes; an empty file cannot be mapped.
-fn map(path: &Path, length: u64) -> Result<Option<Mmap>> {
+fn map(path: &Path, length: u64) -> Result<Option<MappedFile>> {
     if length == 0 {
         return Ok(None);
     }
     let file = File::open(path).map_err(|e| store_error(path, e))?;
     let length = usize::try_from(length).map_err(|e| Error::file(path, e))?;
-    // SAFETY: the file is at least that long, and this tool never shortens a file below what its
-    // header counts (the store's writer unlinks instead): the pages stay. A file changed by hand
-    // can give wrong numbers.
-    let map = unsafe { memmap2::MmapOptions::new().len(length).map(&file) };
+    // This tool never shortens a file below what its header counts (the store's writer unlinks
+    // instead).
+    let map = MappedFile::map_front(path, &file, length);
     map.map(Some).map_err(|e| store_error(path, e))
 }
 

@@ -2,9 +2,10 @@
 //! images with one class each.
 
 mod details;
-mod resolution;
+mod resize_mode;
 
 use super::common::{ModelArgs, OutputArgs, RuntimeArgs};
+use super::resolution::Resolution;
 use super::results::{Results, writable_file};
 use super::{Outcome, numbers};
 use crate::config::DatasetLayout;
@@ -13,6 +14,7 @@ use crate::data::transform::Transform;
 use crate::models::{ModelSpec, resolve, zoo};
 use crate::report::ModelPart;
 use crate::runtime::Runtime;
+use crate::runtime::limits::check_batch;
 use crate::tasks::Finished;
 use crate::tasks::classify::{self, Job, Method};
 use crate::tasks::extract::Extractor;
@@ -21,7 +23,7 @@ use crate::tasks::zero_shot::{self, ZeroShot};
 use crate::{Error, Result};
 use clap::{Args, ValueEnum};
 use details::Details;
-use resolution::{ResizeMode, Resolution};
+use resize_mode::ResizeMode;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -238,6 +240,7 @@ fn run_model(
         None => info.patch,
     };
     let (height, width) = (wanted.height as i64, wanted.width as i64);
+    check_batch(args.batch_size as usize, height, width)?;
     if !keeps_aspect {
         info.check_resolution(height, width)?;
     } else if multiple % info.step != 0 || info.fixed.is_some() {

@@ -2,7 +2,7 @@
 
 use super::classes::Class;
 use crate::data::Source;
-use crate::data::labelled::{LabelledSet, Samples};
+use crate::data::labelled::{EncodedImages, LabelledSet};
 use crate::data::tree::LeftOut;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ pub enum Labels {
 pub struct Draft {
     /// Where they were found, for messages.
     pub path: PathBuf,
-    pub samples: Box<dyn Samples>,
+    pub samples: Box<dyn EncodedImages>,
     pub labels: Labels,
     /// The class list that came with them, in index order.
     pub classes: Option<Vec<Class>>,

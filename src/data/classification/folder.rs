@@ -4,7 +4,7 @@
 use super::classes::{self, CLASS_FILE};
 use super::draft::{Draft, Interner, Labels};
 use super::mapping::Mapping;
-use crate::data::labelled::TreeSamples;
+use crate::data::labelled::TreeImages;
 use crate::data::tree::{FileTree, LeftOut};
 use crate::data::utf8;
 use crate::{Error, Result};
@@ -102,7 +102,7 @@ pub fn draft(tree: &Arc<FileTree>, prefix: &str, mapping: Option<&Mapping>) -> R
     };
     Ok(Draft {
         path,
-        samples: Box::new(TreeSamples::new(tree.clone(), files)),
+        samples: Box::new(TreeImages::new(tree.clone(), files)),
         labels,
         classes: class_file(tree)?,
         left_out,

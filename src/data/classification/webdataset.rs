@@ -4,7 +4,7 @@
 use super::draft::{Draft, Interner, Labels};
 use super::folder::{count_unread, is_image};
 use crate::data::content::Stamp;
-use crate::data::labelled::Samples;
+use crate::data::labelled::EncodedImages;
 use crate::data::tree::{FileTree, LeftOut};
 use crate::{Error, Result};
 use serde_json::Value;
@@ -14,14 +14,14 @@ use std::path::{Path, PathBuf};
 const JSON_FIELDS: [&str; 5] = ["label", "cls", "class_index", "class_id", "class"];
 
 /// Images of several shards; a key is `SHARD/KEY.jpg`, so that shards may repeat keys.
-struct ShardSamples {
+struct ShardImages {
     shards: Vec<FileTree>,
     /// (shard, file in it)
     files: Vec<(u32, u32)>,
     keys: Vec<String>,
 }
 
-impl Samples for ShardSamples {
+impl EncodedImages for ShardImages {
     fn len(&self) -> usize {
         self.files.len()
     }
@@ -115,7 +115,7 @@ fn sample_key<'a>(tree: &FileTree, name: &'a str) -> Option<&'a str> {
 
 /// Reads shards as one split, in the order given.
 pub fn draft(paths: &[PathBuf], pattern: &Path) -> Result<Draft> {
-    let mut samples = ShardSamples {
+    let mut samples = ShardImages {
         shards: Vec::new(),
         files: Vec::new(),
         keys: Vec::new(),

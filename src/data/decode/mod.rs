@@ -14,6 +14,7 @@ mod tiff;
 
 pub use super::image::RgbImage;
 use super::image::{Part, Region};
+use crate::runtime::guard;
 pub use size::image_size;
 
 /// What a file may ask for.
@@ -86,7 +87,9 @@ pub fn decode_part(
     ];
     let own = known.iter().find(|(recognises, _)| recognises(bytes));
     let decode = own.map_or(other::decode as Decoder, |(_, decode)| *decode);
-    decode(bytes, limits).map(Part::from)
+    let image = guard::catch(|| decode(bytes, limits));
+    let image = image.map_err(|panic| format!("is damaged; its reader gave up ({panic})"))?;
+    image.map(Part::from)
 }
 
 /// From a whole file to all of its pixels.

@@ -50,7 +50,7 @@ impl WindowAttention {
     pub fn forward(&self, x: &Tensor, window: i64, shifted: Option<&Tensor>) -> Tensor {
         let (n, tokens, dim) = x.size3().expect("tokens are [n, N, C]");
         let (q, k, v) = self.split(&self.qkv.forward(x));
-        let bias = self.pos_emb_funct.get(window);
+        let bias = self.pos_emb_funct.get(window, q.kind());
         let attend = |q: &Tensor, k: &Tensor, v: &Tensor, mask: &Tensor| {
             Tensor::scaled_dot_product_attention(q, k, v, Some(mask), 0.0, false, self.scale, false)
         };
@@ -59,7 +59,8 @@ impl WindowAttention {
             Some(shifted) => {
                 // The windows of a picture become heads, so that each has a mask of its own.
                 let windows = shifted.size()[0];
-                let mask = (bias + shifted.unsqueeze(1)).view([1, -1, tokens, tokens]);
+                let mask = (bias + shifted.unsqueeze(1)).to_kind(q.kind());
+                let mask = mask.view([1, -1, tokens, tokens]);
                 let per_picture = |t: Tensor| {
                     t.reshape([n / windows, windows * self.heads, tokens, dim / self.heads])
                 };

@@ -179,7 +179,8 @@ impl AttentionBlock {
             let tokens = self.on_tokens(windows.cut(&map), window, None);
             return windows.join(&tokens);
         }
-        let mask = shift::mask(windows.size, window, self.shift, map.device());
+        let options = (map.kind(), map.device());
+        let mask = shift::mask(windows.size, window, self.shift, options);
         let map = map.roll([-self.shift; 2], [2, 3]);
         let tokens = self.on_tokens(windows.cut(&map), window, Some(&mask));
         windows.join(&tokens).roll([self.shift; 2], [2, 3])

@@ -11,8 +11,8 @@ use tch::{Kind, Tensor};
 /// in training in every pass.
 pub struct PositionBias {
     network: BiasNetwork,
-    /// By window; `None` in training.
-    computed: Option<RefCell<HashMap<i64, Tensor>>>,
+    /// By window and kind; `None` in training.
+    computed: Option<RefCell<HashMap<(i64, i32), Tensor>>>,
 }
 
 /// `cpb_mlp`, in fp32 in any run: a few thousand numbers.
@@ -42,16 +42,18 @@ impl PositionBias {
         Ok(PositionBias { network, computed })
     }
 
-    /// [1, heads, window², window²] in fp32, to be added to the attention's logits.
-    pub fn get(&self, window: i64) -> Tensor {
-        let Some(computed) = &self.computed else {
-            return self.network.bias(window);
-        };
-        computed
-            .borrow_mut()
-            .entry(window)
-            .or_insert_with(|| self.network.bias(window))
-            .shallow_clone()
+    /// [1, heads, window², window²], to be added to the attention's logits, in the queries' `kind`:
+    /// kernels of CUDA refuse a mask of another, or read it as if it were of theirs.
+    pub fn get(&self, window: i64, kind: Kind) -> Tensor {
+        let bias = || self.network.bias(window).to_kind(kind);
+        match &self.computed {
+            None => bias(),
+            Some(computed) => computed
+                .borrow_mut()
+                .entry((window, kind as i32))
+                .or_insert_with(bias)
+                .shallow_clone(),
+        }
     }
 }
 

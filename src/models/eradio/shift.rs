@@ -6,7 +6,12 @@ use tch::{Device, Kind, Tensor};
 const APART: f64 = -100.0;
 
 /// [windows, window², window²]: 0 between tokens of one region of the shifted map, -100 else.
-pub fn mask((height, width): (i64, i64), window: i64, shift: i64, device: Device) -> Tensor {
+pub fn mask(
+    (height, width): (i64, i64),
+    window: i64,
+    shift: i64,
+    (kind, device): (Kind, Device),
+) -> Tensor {
     let rows = regions(height, window, shift, device);
     let columns = regions(width, window, shift, device);
     let region = rows.unsqueeze(1) * 3 + columns.unsqueeze(0); // [H, W]
@@ -18,18 +23,13 @@ pub fn mask((height, width): (i64, i64), window: i64, shift: i64, device: Device
     tokens
         .unsqueeze(1)
         .not_equal_tensor(&tokens.unsqueeze(2))
-        .to_kind(Kind::Float)
+        .to_kind(kind)
         * APART
 }
 
 /// 0 up to the last window, 1 in it, 2 in the part that came round: [length]
 fn regions(length: i64, window: i64, shift: i64, device: Device) -> Tensor {
-    let values: Vec<i64> = (0..length)
-        .map(|i| match i {
-            i if i >= length - shift => 2,
-            i if i >= length - window => 1,
-            _ => 0,
-        })
-        .collect();
-    Tensor::from_slice(&values).to_device(device)
+    // Made on the device: a table copied from the host would stop it in every pass.
+    let place = Tensor::arange(length, (Kind::Int64, device));
+    place.ge(length - window).to_kind(Kind::Int64) + place.ge(length - shift).to_kind(Kind::Int64)
 }

@@ -2,6 +2,7 @@
 
 use super::clean;
 use crate::hash::sha256;
+use crate::runtime::guard;
 use crate::{Error, Result};
 use std::path::Path;
 use tokenizers::Tokenizer;
@@ -45,7 +46,9 @@ impl SiglipTokenizer {
             ),
             _ => Error::file(path, e),
         })?;
-        let mut tokenizer = Tokenizer::from_bytes(&bytes).map_err(|e| Error::file(path, e))?;
+        let mut tokenizer = guard::catch(|| Tokenizer::from_bytes(&bytes))
+            .map_err(|panic| Error::file(path, format!("its reader gave up ({panic})")))?
+            .map_err(|e| Error::file(path, e))?;
         // Cutting, ending and padding follow the towers' rules, whatever the file says.
         tokenizer.with_padding(None);
         tokenizer
@@ -73,9 +76,8 @@ impl SiglipTokenizer {
     /// One row of `context` ids: the text (cut to leave room), its end, padding on the right.
     pub fn row(&self, text: &str) -> Result<Vec<i64>> {
         let text = (self.clean)(text);
-        let encoding = self
-            .tokenizer
-            .encode_fast(text, false)
+        let encoding = guard::catch(|| self.tokenizer.encode_fast(text, false))
+            .map_err(|panic| Error::model(format!("the tokenizer gave up ({panic})")))?
             .map_err(Error::model)?;
         let ids = encoding.get_ids().iter().map(|id| i64::from(*id));
         let mut row: Vec<i64> = ids.take(self.context.saturating_sub(1)).collect();

@@ -9,7 +9,7 @@
 //! of `output`. It is run once at load, to learn its widths.
 
 mod output;
-mod settings;
+pub mod settings;
 
 pub use settings::{Given, Layout, Size};
 
@@ -110,6 +110,14 @@ fn sentence(text: &str) -> String {
         .find(|line| line.starts_with("RuntimeError"))
         .or_else(|| text.lines().find(|line| !line.trim().is_empty()))
         .unwrap_or("the program failed without a message");
+    let line = line.strip_prefix("RuntimeError: ").unwrap_or(line);
+    if text.contains("same device") {
+        return format!(
+            "the program holds a tensor that stays on the CPU wherever the program is loaded (a \
+             constant of tracing, or a device written into the code): {line}. Run it with --device \
+             cpu, or make the tensor a buffer of the module and trace it on the GPU"
+        );
+    }
     format!("the program failed: {line}")
 }
 

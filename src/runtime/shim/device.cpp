@@ -8,17 +8,38 @@
 #include <c10/core/Event.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include <memory>
+
 namespace {
 
 c10::Device cuda(int64_t index) {
   return c10::Device(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(index));
 }
 
-// A capture needs a stream other than the default one; the caller's stream comes back at the end.
+// Another device and stream as the current ones of this thread, until it goes.
+class Elsewhere {
+ public:
+  explicit Elsewhere(c10::Device device)
+      : guard_(c10::DeviceType::CUDA),
+        device_(guard_.exchangeDevice(device)),
+        stream_(guard_.exchangeStream(guard_.getStreamFromGlobalPool(device))) {}
+  Elsewhere(const Elsewhere&) = delete;
+  ~Elsewhere() {
+    // The stream first: it is that of the device captured on.
+    guard_.exchangeStream(stream_);
+    guard_.uncheckedSetDevice(device_);
+  }
+
+ private:
+  c10::impl::VirtualGuardImpl guard_;
+  c10::Device device_;
+  c10::Stream stream_;
+};
+
+// libtorch captures on the current device, from a stream other than the default one.
 struct Graph {
-  c10::Stream before;
   at::accelerator::Graph graph;
-  explicit Graph(c10::Stream s) : before(s) {}
+  std::unique_ptr<Elsewhere> elsewhere;
 };
 
 }  // namespace
@@ -64,18 +85,28 @@ int re_synchronize(int64_t device) {
   return status([&] { at::accelerator::synchronizeDevice(static_cast<c10::DeviceIndex>(device)); });
 }
 
-int re_allow_tf32(int allow) {
+int re_set_arithmetic(int allow_tf32) {
   return status([&] {
-    at::globalContext().setAllowTF32CuBLAS(allow != 0);
-    at::globalContext().setAllowTF32CuDNN(allow != 0);
+    auto& context = at::globalContext();
+    const bool allow = allow_tf32 != 0;
+    context.setAllowTF32CuBLAS(allow);
+    context.setAllowTF32CuDNN(allow);
+    TORCH_CHECK(context.allowTF32CuBLAS() == allow && context.allowTF32CuDNN() == allow,
+                "libtorch keeps TF32 ", allow ? "off" : "on",
+                "; is TORCH_ALLOW_TF32_CUBLAS_OVERRIDE or NVIDIA_TF32_OVERRIDE set? Unset it");
+    context.setBenchmarkCuDNN(false);
+    context.setDeterministicCuDNN(true);
+    context.setAllowBF16ReductionCuBLAS(true);
+    context.setAllowFP16ReductionCuBLAS(true);
   });
 }
 
 int re_graph_begin(int64_t device, void** graph) {
   return status([&] {
-    c10::impl::VirtualGuardImpl guard(c10::DeviceType::CUDA);
-    auto capture = std::make_unique<Graph>(guard.getStream(cuda(device)));
-    at::accelerator::setCurrentStream(guard.getStreamFromGlobalPool(cuda(device)));
+    // What is queued on the other stream comes first.
+    at::accelerator::synchronizeDevice(static_cast<c10::DeviceIndex>(device));
+    auto capture = std::make_unique<Graph>();
+    capture->elsewhere = std::make_unique<Elsewhere>(cuda(device));
     capture->graph.capture_begin();
     *graph = capture.release();
   });
@@ -84,8 +115,9 @@ int re_graph_begin(int64_t device, void** graph) {
 int re_graph_end(void* graph) {
   return status([&] {
     auto* capture = static_cast<Graph*>(graph);
+    // Goes at the end, even where ending throws.
+    const auto elsewhere = std::move(capture->elsewhere);
     capture->graph.capture_end();
-    at::accelerator::setCurrentStream(capture->before);
   });
 }
 

@@ -35,7 +35,7 @@ unsafe extern "C" {
     fn re_memory_peak(device: i64, bytes: *mut i64) -> c_int;
     fn re_memory_reset_peak(device: i64) -> c_int;
     fn re_synchronize(device: i64) -> c_int;
-    fn re_allow_tf32(allow: c_int) -> c_int;
+    fn re_set_arithmetic(allow_tf32: c_int) -> c_int;
     fn re_autocast_enter(
         cuda: c_int,
         dtype: c_int,
@@ -150,9 +150,33 @@ pub fn synchronize(index: usize) -> Result<()> {
     check(unsafe { re_synchronize(index as i64) })
 }
 
-/// Whether fp32 matrix products and convolutions on CUDA may use TF32 (off unless asked for:
-/// TF32 keeps 10 bits of mantissa, and goldens are fp32).
-pub fn allow_tf32(allow: bool) -> Result<()> {
+/// How libtorch computes on CUDA from now on: fp32 matrix products and convolutions in TF32 (10
+/// bits of mantissa) or not; cuDNN by deterministic algorithms, chosen without trials; parts of a
+/// 16-bit matrix product may be added up in 16 bits, as by libtorch's default.
+///
+/// # Errors
+/// Where the environment overrides it.
+pub fn set_arithmetic(tf32: bool) -> Result<()> {
     // SAFETY: no pointers.
-    check(unsafe { re_allow_tf32(c_int::from(allow)) })
+    check(unsafe { re_set_arithmetic(c_int::from(tf32)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arithmetic_is_settled_on_every_build() {
+        set_arithmetic(true).unwrap();
+        set_arithmetic(false).unwrap();
+    }
+
+    #[test]
+    fn a_capture_that_cannot_begin_is_an_error() {
+        if tch::Cuda::device_count() > 0 {
+            return;
+        }
+        let error = DeviceGraph::capture(1, || Ok(())).err().unwrap();
+        assert!(!error.to_string().is_empty());
+    }
 }

@@ -25,7 +25,10 @@ int re_memory_peak(int64_t device, int64_t* bytes);
 int re_memory_reset_peak(int64_t device);
 int re_synchronize(int64_t device);
 
-int re_allow_tf32(int allow);
+// For all devices of the process: TF32 in fp32 matrix products and convolutions or not; cuDNN's
+// deterministic algorithms, chosen without trials; parts of a 16-bit product may be added up in 16
+// bits (libtorch's default).
+int re_set_arithmetic(int allow_tf32);
 
 // Autocast of the CPU (cuda = 0) or CUDA to `dtype` (at::ScalarType) for the calling thread; what
 // was set before comes out, and goes back in at the end.

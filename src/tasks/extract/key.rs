@@ -19,6 +19,7 @@ pub fn network_key(model: &Resolved, part: &ModelPart, runtime: &Runtime) -> Res
         "config": config_sha256(model)?,
         "settings": part.settings,
         "precision": runtime.precision,
+        "arithmetic": runtime.arithmetic(),
         "device": environment::device_name(runtime.device),
         // The order of sums depends on it.
         "threads": tch::get_num_threads(),

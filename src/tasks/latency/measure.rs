@@ -102,6 +102,7 @@ impl<'a> Runner<'a> {
             workers: 1,
             seed: options.seed,
             rank: Rank::SINGLE,
+            tf32: options.tf32,
         };
         let mut runner = Runner {
             record: RecordBuilder::new("latency", rival.part.clone(), &runtime, case.resolution),

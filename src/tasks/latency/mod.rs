@@ -17,6 +17,7 @@ pub use case::Case;
 pub use options::{Options, Variant};
 
 use super::Finished;
+use crate::runtime::limits::check_batch;
 use crate::runtime::shim::OperatorRow;
 use crate::runtime::{Precision, interrupt};
 use crate::{Error, Result};
@@ -68,6 +69,10 @@ fn run_precision(
             .iter()
             .map(|rival| Case::new(rival, resolution, batch))
             .collect();
+        for case in &cases {
+            let (height, width) = case.resolution;
+            check_batch(case.batch as usize, height, width)?;
+        }
         observer.stage(&describe(&cases));
         for record in measure::run(&rivals, cases, options, precision, peak, observer)? {
             observer.finished(Finished::record(record))?;

@@ -37,6 +37,8 @@ pub struct Options {
     pub baseline: Option<String>,
     /// Replay a captured graph instead of launching operators (CUDA).
     pub cuda_graph: bool,
+    /// Whether fp32 matrix products and convolutions on CUDA may use TF32.
+    pub tf32: bool,
     /// Print where the time goes, by operator.
     pub profile: bool,
 }

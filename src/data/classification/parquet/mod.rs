@@ -8,8 +8,9 @@ use super::OpenOptions;
 use super::classes::Class;
 use super::draft::{Draft, Interner, Labels};
 use crate::data::content::Stamp;
-use crate::data::labelled::Samples;
+use crate::data::labelled::EncodedImages;
 use crate::data::tree::LeftOut;
+use crate::runtime::guard;
 use crate::{Error, Result};
 use columns::{Columns, Label};
 use parquet::data_type::ByteArray;
@@ -40,7 +41,7 @@ type Block = Arc<Vec<Option<ByteArray>>>;
 /// A block that the first thread to want it decodes while others wait.
 type Slot = Arc<Mutex<Option<Block>>>;
 
-struct ParquetSamples {
+struct ParquetImages {
     shards: Vec<Shard>,
     /// (shard, row group, row in it)
     rows: Vec<(u32, u32, u32)>,
@@ -50,7 +51,7 @@ struct ParquetSamples {
 
 /// Reads parquet files as one split, in the order given.
 pub fn draft(paths: &[PathBuf], pattern: &Path, options: &OpenOptions) -> Result<Draft> {
-    let mut samples = ParquetSamples {
+    let mut samples = ParquetImages {
         shards: Vec::new(),
         rows: Vec::new(),
         keys: Vec::new(),
@@ -60,7 +61,8 @@ pub fn draft(paths: &[PathBuf], pattern: &Path, options: &OpenOptions) -> Result
     let mut classes = None;
     for path in paths {
         let shard = samples.shards.len() as u32;
-        let (opened, named) = open(path, options, &mut labels)?;
+        let (opened, named) = guard::catch(|| open(path, options, &mut labels))
+            .unwrap_or_else(|panic| Err(gave_up(path, &panic)))?;
         classes = classes.or(named);
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let mut row_in_file = 0;
@@ -140,6 +142,14 @@ impl Collected {
             )),
         }
     }
+}
+
+/// The parquet crate asserts what a damaged file may break.
+fn gave_up(path: &Path, panic: &str) -> Error {
+    Error::file(
+        path,
+        format!("is not a readable parquet file; its reader gave up ({panic})"),
+    )
 }
 
 /// Opens one file, adds its labels and returns its class names.
@@ -234,10 +244,14 @@ impl Shard {
     fn decode(&self, group: u32) -> Result<Block> {
         let rows = self.groups[group as usize];
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let images = reader
-            .get_row_group(group as usize)
-            .and_then(|group| group.get_column_reader(self.images))
-            .and_then(|column| values::bytes(column, rows))
+        let read = || {
+            reader
+                .get_row_group(group as usize)
+                .and_then(|group| group.get_column_reader(self.images))
+                .and_then(|column| values::bytes(column, rows))
+        };
+        let images = guard::catch(read)
+            .map_err(|panic| gave_up(&self.path, &panic))?
             .map_err(|e| {
                 Error::file(
                     &self.path,
@@ -248,7 +262,7 @@ impl Shard {
     }
 }
 
-impl ParquetSamples {
+impl ParquetImages {
     fn block(&self, shard: u32, group: u32) -> Result<Block> {
         let slot = {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -273,7 +287,7 @@ impl ParquetSamples {
     }
 }
 
-impl Samples for ParquetSamples {
+impl EncodedImages for ParquetImages {
     fn len(&self) -> usize {
         self.rows.len()
     }

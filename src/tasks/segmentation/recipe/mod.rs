@@ -8,21 +8,21 @@ pub(crate) use values::recipe_values;
 pub use values::{Recipe, RecipeValues};
 
 use crate::config::toml_file;
+use crate::data::image::MAX_SIDE;
 use crate::heads::Schedule;
 use crate::heads::adamw::AdamWOptions;
 use crate::models::{BackboneInfo, Resolved};
+use crate::runtime::limits::check_batch;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::Path;
 
 /// Longest edge of a picture, a crop or a label map, in pixels.
-const MAX_EDGE: usize = 16_384;
+const MAX_EDGE: usize = MAX_SIDE as usize;
 /// More than any published probe has, and still counted in memory.
 const MAX_ITERATIONS: u64 = 100_000_000;
 const MAX_BATCH: usize = 65_536;
-/// Of all images of a batch: 24 GiB of input in fp32.
-const MAX_BATCH_PIXELS: i64 = 1 << 31;
 
 /// Where the features that the head is trained on come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,15 +189,7 @@ impl Recipe {
                 info.architecture, info.step
             )));
         }
-        let pixels = resolution
-            .saturating_pow(2)
-            .saturating_mul(self.batch_size as i64);
-        if pixels > MAX_BATCH_PIXELS {
-            return Err(Error::usage(format!(
-                "a batch of {} images of {resolution}x{resolution} has {pixels} pixels, more than the limit of {MAX_BATCH_PIXELS}; use a smaller --batch-size or --resolution",
-                self.batch_size
-            )));
-        }
+        check_batch(self.batch_size, resolution, resolution)?;
         if let Some((height, _)) = info.fixed
             && height != resolution
         {
