@@ -22,6 +22,7 @@ mod knn;
 mod latency;
 mod messy_data;
 mod messy_masks;
+mod models;
 mod options;
 mod plots;
 mod published;

@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 use radio_eval::report::record::{MachinePart, SCHEMA_VERSION, Timings};
-use radio_eval::report::render::{CSV, MARKDOWN, TERMINAL};
+use radio_eval::report::render::{CSV, MARKDOWN, TERMINAL, render_within};
 use radio_eval::report::{DataPart, Metric, ModelPart, Record, Table, write_record};
 use serde_json::{Map, json};
 
@@ -182,4 +182,37 @@ fn writers_at_once_lose_no_record() {
         let expected: Vec<i64> = (1..=8).chain(101..=108).collect();
         assert_eq!(ks, expected);
     }
+}
+
+#[test]
+fn a_table_fits_the_terminal_and_says_what_it_hides() {
+    let mut records = Vec::new();
+    for k in [10, 20] {
+        let mut run = record("a-model-with-a-rather-long-name", k, 86.0);
+        for metric in ["knn_top5", "zero_shot_top1", "zero_shot_top5"] {
+            let value = run.metrics["knn_top1"];
+            run.metrics.insert(metric.into(), value);
+        }
+        run.data[0].name = format!("imagenet-mini-{k}");
+        records.push(run);
+    }
+    let table = Table::from_records("t", &records);
+    let whole = render_within(&table, None);
+    assert!(whole.contains("zero-shot top-5") && !whole.contains("not shown"));
+    for width in [80, 100, 160] {
+        let text = render_within(&table, Some(width));
+        let widest = text
+            .lines()
+            .filter(|l| !l.starts_with("not shown"))
+            .map(|l| l.chars().count())
+            .max();
+        assert!(widest.unwrap() <= width, "{width}\n{text}");
+        assert!(text.contains("a-model-with-a-rather-long-name"));
+        assert!(text.contains("kNN top-1"), "{text}");
+        assert!(
+            text.contains(&format!("not shown in {width} columns: intervals")),
+            "{text}"
+        );
+    }
+    assert!(render_within(&table, Some(80)).contains("--csv, --markdown and --json have them"));
 }

@@ -83,16 +83,17 @@ fn what<'a>(name: &str, catalogue: &'a Catalogue) -> Result<Wanted<'a>> {
     }
     let entry = zoo::find(name)
         .map_err(|e| Error::usage(format!("{e}; data sets: radio-eval datasets")))?;
-    if entry.repo.is_empty() {
+    let own = entry.repositories().next();
+    let Some(from) = entry.repository(name).or(own) else {
         return Err(Error::usage(format!(
             "{} is in no repository: its weights ship with this tool or were never released",
             entry.name
         )));
-    }
+    };
     Ok(Wanted {
         kind: RepoKind::Model,
-        repo: entry.repo,
-        choose: Box::new(|listed| models::fetch::files(entry, listed)),
+        repo: from.repo,
+        choose: Box::new(move |listed| models::fetch::files(from, listed)),
     })
 }
 

@@ -1,6 +1,6 @@
-//! Which files of a zoo entry's repository make the model.
+//! Which files of a repository make the model.
 
-use super::zoo::ZooEntry;
+use super::zoo::Repository;
 use crate::{Error, Result};
 
 /// Small files beside the weights: what the network is, how it was fed, how text becomes tokens.
@@ -17,17 +17,17 @@ const COMPANIONS: &[&str] = &[
     "tokenizer.model",
 ];
 
-/// The entry's weights, whole or in shards with their index, and the small files beside them;
-/// `listed` are the files of the repository.
-pub fn files(entry: &ZooEntry, listed: &[String]) -> Result<Vec<String>> {
+/// The weights, whole or in shards with their index, and the small files beside them; `listed` are
+/// the files of the repository.
+pub fn files(from: Repository, listed: &[String]) -> Result<Vec<String>> {
     let has = |name: &str| listed.iter().any(|file| file == name);
-    let index = format!("{}.index.json", entry.file);
+    let index = format!("{}.index.json", from.file);
     let mut chosen = Vec::new();
-    if has(entry.file) {
-        chosen.push(entry.file.to_string());
+    if has(from.file) {
+        chosen.push(from.file.to_string());
     } else if has(&index) {
         // `model.safetensors` -> `model-00001-of-00003.safetensors`
-        let (stem, extension) = entry.file.rsplit_once('.').unwrap_or((entry.file, ""));
+        let (stem, extension) = from.file.rsplit_once('.').unwrap_or((from.file, ""));
         chosen.push(index);
         let shard = |name: &&String| {
             name.starts_with(&format!("{stem}-"))
@@ -38,7 +38,7 @@ pub fn files(entry: &ZooEntry, listed: &[String]) -> Result<Vec<String>> {
     } else {
         return Err(Error::model(format!(
             "{} has no file {}; the repository may have changed: see its page, fetch the weights by hand and name them with --weights",
-            entry.repo, entry.file
+            from.repo, from.file
         )));
     }
     let companions = COMPANIONS.iter().filter(|name| has(name));

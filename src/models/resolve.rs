@@ -3,7 +3,7 @@
 use super::backbone::Backbone;
 use super::options::BuildOptions;
 use super::recognise;
-use super::zoo::{self, ZooEntry};
+use super::zoo::{self, Repository, ZooEntry};
 use crate::hub::{HubCache, RepoKind};
 use crate::runtime::{cpu, home};
 use crate::weights::Checkpoint;
@@ -34,6 +34,17 @@ pub struct Resolved {
 pub fn resolve(spec: &ModelSpec, options: &BuildOptions) -> Result<Resolved> {
     let path = Path::new(&spec.model);
     let entry = match zoo::find(&spec.model) {
+        Ok(entry)
+            if spec.random_weights.is_none() && spec.weights.is_none() && is_weights(path) =>
+        {
+            tracing::warn!(
+                "--model {} is taken as {}, which is here, and not as the zoo's {}; rename it to mean the zoo's",
+                spec.model,
+                path.display(),
+                entry.name
+            );
+            None
+        }
         Ok(entry) => Some(entry),
         Err(_) if path.exists() => None,
         Err(unknown) => return Err(unknown),
@@ -47,7 +58,9 @@ pub fn resolve(spec: &ModelSpec, options: &BuildOptions) -> Result<Resolved> {
         }
         (None, Some(weights), _) => Checkpoint::open(weights)?,
         (None, None, None) => Checkpoint::open(path)?,
-        (None, None, Some(entry)) => Checkpoint::open(&locate(entry)?)?,
+        (None, None, Some(entry)) => {
+            Checkpoint::open(&locate_in(entry, entry.repository(&spec.model))?)?
+        }
     };
     cpu::warn_where_slow(options.device, options.run_kind());
     let mut options = options.clone();
@@ -80,33 +93,71 @@ pub fn resolve(spec: &ModelSpec, options: &BuildOptions) -> Result<Resolved> {
 /// folder), else the Hugging Face cache, else the shipped miniature models; else an error with
 /// the exact repository, file and command.
 pub fn locate(entry: &ZooEntry) -> Result<PathBuf> {
+    locate_in(entry, None)
+}
+
+/// As [`locate`]; only in `repository`, where the user named one.
+pub fn locate_in(entry: &ZooEntry, repository: Option<Repository>) -> Result<PathBuf> {
     let folder = home().join("weights").join(entry.name);
-    if folder.exists() {
-        return Ok(weights_in(&folder, entry).unwrap_or(folder));
+    if repository.is_none() && folder.exists() {
+        return Ok(weights_in(&folder, entry.file).unwrap_or(folder));
     }
     if entry.role == "mini" {
         return crate::assets::path(&format!("mini/weights/{}", entry.name));
     }
-    if entry.repo.is_empty() {
+    let places: Vec<Repository> = match repository {
+        Some(repository) => vec![repository],
+        None => entry.repositories().collect(),
+    };
+    let Some(first) = places.first() else {
         return Err(Error::model(format!(
             "no weights of {} were released; name your own with --weights, or use --random-weights where no accuracy is measured",
             entry.name
         )));
-    }
-    HubCache::from_env()
-        .snapshot(RepoKind::Model, entry.repo)
-        .and_then(|snapshot| weights_in(&snapshot, entry))
-        .ok_or_else(|| {
-            Error::model(format!(
-                "the weights of {} are not on this machine; fetch {}/{} with `radio-eval fetch {}`, or name them with --weights",
-                entry.name, entry.repo, entry.file, entry.name
-            ))
-        })
+    };
+    let cache = HubCache::from_env();
+    let snapshot = |place: &Repository| {
+        let snapshot = cache.snapshot(RepoKind::Model, place.repo)?;
+        weights_in(&snapshot, place.file)
+    };
+    places.iter().find_map(snapshot).ok_or_else(|| {
+        let named = match repository {
+            Some(repository) => repository.repo,
+            None => entry.name,
+        };
+        Error::model(format!(
+            "the weights of {} are not on this machine; fetch {}/{} with `radio-eval fetch {named}`, or name them with --weights",
+            entry.name, first.repo, first.file
+        ))
+    })
 }
 
-/// The entry's own file in a folder, whole or in shards.
-fn weights_in(folder: &Path, entry: &ZooEntry) -> Option<PathBuf> {
-    let whole = folder.join(entry.file);
-    let shards = folder.join(format!("{}.index.json", entry.file));
+/// The file in a folder, whole or in shards.
+fn weights_in(folder: &Path, file: &str) -> Option<PathBuf> {
+    let whole = folder.join(file);
+    let shards = folder.join(format!("{file}.index.json"));
     [whole, shards].into_iter().find(|path| path.is_file())
+}
+
+/// A file, or a folder with a file of weights in it. A folder without (the `radio/` of a clone of
+/// the official code) takes no zoo name away.
+fn is_weights(path: &Path) -> bool {
+    const ENDINGS: [&str; 6] = [
+        ".safetensors",
+        ".bin",
+        ".pth",
+        ".pt",
+        ".pth.tar",
+        ".index.json",
+    ];
+    if path.is_file() {
+        return true;
+    }
+    std::fs::read_dir(path).is_ok_and(|entries| {
+        entries.flatten().any(|entry| {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            ENDINGS.iter().any(|ending| name.ends_with(ending))
+        })
+    })
 }

@@ -32,6 +32,25 @@ pub fn in_order<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
     distinct
 }
 
+/// Of the columns by their keys, the one that a narrow terminal does without first: a condition
+/// (the last, then `params`, `data`), then a metric (the last). The model, its resolution and the
+/// first metric stay.
+pub fn least_needed(keys: &[&str]) -> Option<usize> {
+    let metric = |key: &&str| {
+        let name = key.strip_suffix("_published").unwrap_or(key);
+        metrics::find(name).is_some() && *key != "params"
+    };
+    let first_metric = keys.iter().position(metric).unwrap_or(keys.len());
+    let conditions = || 0..first_metric;
+    let is_plain = |&i: &usize| !ALWAYS_SHOWN.contains(&keys[i]);
+    let named = |name: &str| conditions().find(|&i| keys[i] == name);
+    conditions()
+        .rfind(is_plain)
+        .or_else(|| named("params"))
+        .or_else(|| named("data"))
+        .or_else(|| (keys.len() > first_metric + 1).then(|| keys.len() - 1))
+}
+
 /// The heading of a condition.
 pub fn condition_title(name: &str) -> String {
     match name {

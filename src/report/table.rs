@@ -157,6 +157,14 @@ impl Table {
         self
     }
 
+    /// Takes a column out of the table.
+    pub fn remove_column(&mut self, index: usize) -> Column {
+        for row in &mut self.rows {
+            row.remove(index);
+        }
+        self.columns.remove(index)
+    }
+
     /// Whether the cell holds its column's best value; never with fewer than two values.
     pub fn is_best(&self, row: usize, column: usize) -> bool {
         let (Some(better), Some(Cell::Number(own))) = (

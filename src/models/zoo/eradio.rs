@@ -1,7 +1,7 @@
 //! E-RADIO by name (spec radio.md §1 and §3.1).
 
-use super::ZooEntry;
 use super::published::{TABLE_1, knn, paper_miou, sam_iou, speed, zero_shot};
+use super::{NVIDIA_SOURCE_CODE, ZooEntry};
 use crate::metrics::benchmark::VOC_2012;
 use serde_json::{Value, json};
 
@@ -13,18 +13,13 @@ fn args(model: &str) -> Value {
 const fn tiny(name: &'static str, patch: i64, parameters: i64, config: fn() -> Value) -> ZooEntry {
     ZooEntry {
         name,
-        aliases: &[],
-        role: "student",
-        repo: "",
         file: "",
         patch,
         step: 32,
         preferred: (512, 512),
-        adaptors: &[],
         parameters: Some(parameters),
         config,
-        hints: || Value::Null,
-        published: &[],
+        ..ZooEntry::BASE
     }
 }
 
@@ -32,16 +27,16 @@ pub static TABLE: &[ZooEntry] = &[
     ZooEntry {
         name: "e-radio_v2",
         aliases: &["e-radio"],
-        role: "student",
         repo: "nvidia/RADIO",
         file: "eradio_v2.pth.tar",
-        patch: 16,
+        folders: &["nvidia/E-RADIO"],
+        teachers: &["DFN CLIP-H/14-378", "DINOv2-g/14", "SAM-H"],
+        licence: NVIDIA_SOURCE_CODE,
         step: 32,
         preferred: (512, 512),
         adaptors: &["clip", "dino_v2", "dino_v2_large", "sam"],
         parameters: Some(389_598_784),
         config: || args("eradio"),
-        hints: || Value::Null,
         published: &[
             zero_shot(80.73, TABLE_1, "clip").at(512).shortest_side(),
             knn(83.89, TABLE_1).at(512),
@@ -50,6 +45,7 @@ pub static TABLE: &[ZooEntry] = &[
             sam_iou(76.31, TABLE_1),
             speed(468.0, TABLE_1, 512),
         ],
+        ..ZooEntry::BASE
     },
     // Registered upstream, never released: for latency and tests, with random weights.
     tiny("eradio_xxxtiny", 16, 10_255_008, || args("eradio_xxxtiny")),

@@ -6,19 +6,10 @@ use serde_json::Value;
 
 /// Shipped weights are found by name; the config is the one beside them.
 const MINI: ZooEntry = ZooEntry {
-    name: "",
-    aliases: &[],
     role: "mini",
-    repo: "",
     file: "",
-    patch: 16,
-    step: 16,
-    preferred: (0, 0),
-    adaptors: &[],
-    parameters: None,
-    config: || Value::Null,
-    hints: || Value::Null,
-    published: &[],
+    licence: "CC0",
+    ..ZooEntry::BASE
 };
 
 pub const TABLE: &[ZooEntry] = &[

@@ -4,19 +4,14 @@
 //! reading, where tokens merge and split follows from parameter counts, and the teachers are the
 //! model card's. A checkpoint's own args and tensors always win; this is for `--random-weights`.
 
-use super::ZooEntry;
+use super::{NVIDIA_OPEN, ZooEntry};
 use serde_json::json;
 
 pub const TABLE: &[ZooEntry] = &[ZooEntry {
     name: "c-radio_v4-1d-h",
     aliases: &["radio1d", "c-radiov4-1d-h"],
-    role: "student",
     repo: "nvidia/C-RADIOv4-1D-H",
-    file: "model.safetensors",
-    patch: 16,
-    step: 16,
     preferred: (512, 512),
-    adaptors: &[],
     // Encoder 1,140,032,000, decoder 311,567,360.
     parameters: Some(1_451_599_360),
     config: || {
@@ -39,5 +34,7 @@ pub const TABLE: &[ZooEntry] = &[ZooEntry {
         }})
     },
     hints: || json!({"pos_align_corners": false, "preferred": [512, 512]}),
-    published: &[],
+    teachers: &["SigLIP2-g-384", "DINOv3-7B", "SAM3"],
+    licence: NVIDIA_OPEN,
+    ..ZooEntry::BASE
 }];

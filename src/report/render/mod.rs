@@ -3,8 +3,10 @@
 mod csv;
 mod markdown;
 mod terminal;
+pub mod width;
 
 pub use csv::to_csv;
+pub use terminal::render_within;
 
 use super::table::{Cell, Column, Table};
 use crate::Result;

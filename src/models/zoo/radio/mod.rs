@@ -9,7 +9,7 @@
 
 mod figures;
 
-use super::ZooEntry;
+use super::{FOLDER, NVIDIA_OPEN, NVIDIA_SOURCE_CODE, ZooEntry};
 use serde_json::{Map, Value, json};
 
 /// (name, summary width, feature width) of the adaptors; widths are the teachers' own.
@@ -129,22 +129,26 @@ fn vitdet_global(blocks: i64) -> Value {
 
 /// What most entries share.
 const ENTRY: ZooEntry = ZooEntry {
-    name: "",
-    aliases: &[],
-    role: "student",
     repo: "nvidia/RADIO",
-    file: "",
-    patch: 16,
-    step: 16,
     preferred: (512, 512),
-    adaptors: &[],
-    parameters: None,
-    config: || Value::Null,
-    hints: || Value::Null,
-    published: &[],
+    licence: NVIDIA_SOURCE_CODE,
+    ..ZooEntry::BASE
 };
 
+/// Teachers by the paper (§2 of spec/published.md) and the README of August 2025.
+const V1_TEACHERS: &[&str] = &["DFN CLIP-H/14-378", "OpenAI CLIP-L/14-336", "DINOv2-g/14"];
+const V2_TEACHERS: &[&str] = &[
+    "DFN CLIP-H/14-378",
+    "OpenAI CLIP-L/14-336",
+    "DINOv2-g/14",
+    "SAM-H",
+];
+const V3_TEACHERS: &[&str] = &["DFN CLIP", "SigLIP2 NaFlex", "DINOv2", "SAM"];
+const V3_LARGE_TEACHERS: &[&str] = &["DFN CLIP", "SigLIP2-g-384", "DINOv2", "SAM"];
+const V25_TEACHERS: &[&str] = &["DFN CLIP", "SigLIP", "DINOv2", "SAM"];
+
 const V25_ENTRY: ZooEntry = ZooEntry {
+    teachers: V25_TEACHERS,
     preferred: (768, 768),
     adaptors: &["clip", "siglip", "dino_v2", "sam"],
     hints: || hints(true, 768, vitdet_global(4)),
@@ -152,19 +156,26 @@ const V25_ENTRY: ZooEntry = ZooEntry {
 };
 
 const V3_ENTRY: ZooEntry = ZooEntry {
+    licence: NVIDIA_OPEN,
     adaptors: &["clip", "siglip2-g", "dino_v2", "sam"],
     hints: || hints(true, 512, no_vitdet()),
     ..ENTRY
 };
 
+/// Versions 1 and 2 of C-RADIO.
+const COMMERCIAL_V25_ENTRY: ZooEntry = ZooEntry {
+    licence: NVIDIA_OPEN,
+    teachers: &[],
+    ..V25_ENTRY
+};
+
 const V4_ENTRY: ZooEntry = ZooEntry {
+    licence: NVIDIA_OPEN,
+    teachers: &["SigLIP2-g-384", "DINOv3-7B", "SAM3"],
     adaptors: &["siglip2-g", "dino_v3", "sam3"],
     hints: || hints(false, 512, Value::Null),
     ..ENTRY
 };
-
-/// The weights of a transformers folder.
-const FOLDER: &str = "model.safetensors";
 
 /// ViT-H/16 with a map of 128x128 and 8 prefix tokens.
 const H16: Option<i64> = Some(651_642_880);
@@ -173,6 +184,7 @@ pub const TABLE: &[ZooEntry] = &[
     ZooEntry {
         name: "radio_v1",
         file: "radio_v1.pth.tar",
+        teachers: V1_TEACHERS,
         patch: 14,
         step: 14,
         preferred: (378, 378),
@@ -197,6 +209,7 @@ pub const TABLE: &[ZooEntry] = &[
     ZooEntry {
         name: "radio_v2",
         file: "radio_v2.pth.tar",
+        teachers: V2_TEACHERS,
         preferred: (432, 432),
         adaptors: &["clip", "openai_clip", "dino_v2", "sam"],
         parameters: Some(651_983_360),
@@ -208,6 +221,7 @@ pub const TABLE: &[ZooEntry] = &[
     ZooEntry {
         name: "radio_v2.1",
         file: "radio_v2.1_bf16.pth.tar",
+        teachers: V2_TEACHERS,
         preferred: (432, 432),
         adaptors: &["clip", "openai_clip", "dino_v2", "sam"],
         parameters: Some(651_983_360),
@@ -219,6 +233,7 @@ pub const TABLE: &[ZooEntry] = &[
     ZooEntry {
         name: "radio_v2.5-b",
         file: "radio-v2.5-b_half.pth.tar",
+        folders: &["nvidia/RADIO-B"],
         parameters: Some(98_233_344),
         config: || plain("vit_base_patch16_224", V25),
         published: figures::RADIO_V2_5_B,
@@ -227,6 +242,7 @@ pub const TABLE: &[ZooEntry] = &[
     ZooEntry {
         name: "radio_v2.5-l",
         file: "radio-v2.5-l_half.pth.tar",
+        folders: &["nvidia/RADIO-L"],
         parameters: Some(319_881_216),
         config: || plain("vit_large_patch16_224", V25),
         published: figures::RADIO_V2_5_L,
@@ -236,6 +252,8 @@ pub const TABLE: &[ZooEntry] = &[
         name: "radio_v2.5-h",
         aliases: &["radio"],
         file: "radio_v2.5-h.pth.tar",
+        folders: &["nvidia/RADIO-H", "nvidia/RADIO"],
+        teachers: &["DFN CLIP", "SigLIP", "DINOv2", "SAM", "Florence2"],
         parameters: H16,
         config: || plain("vit_huge_patch16_224", V25),
         published: figures::RADIO_V2_5_H,
@@ -244,6 +262,7 @@ pub const TABLE: &[ZooEntry] = &[
     ZooEntry {
         name: "radio_v2.5-h-norm",
         file: "radio_v2.5-h-norm.pth.tar",
+        teachers: &["DFN CLIP", "SigLIP", "DINOv2", "SAM", "Florence2"],
         parameters: H16,
         config: || plain("vit_huge_patch16_224", V25),
         ..V25_ENTRY
@@ -252,6 +271,7 @@ pub const TABLE: &[ZooEntry] = &[
         name: "radio_v2.5-g",
         aliases: &["radio-g"],
         file: "radio_v2.5-g.pth.tar",
+        folders: &["nvidia/RADIO-g"],
         patch: 14,
         step: 14,
         preferred: (896, 896),
@@ -274,10 +294,11 @@ pub const TABLE: &[ZooEntry] = &[
         aliases: &["c-radio_v1-h"],
         repo: "nvidia/C-RADIO",
         file: FOLDER,
+        teachers: V25_TEACHERS,
         parameters: H16,
         config: || plain("vit_huge_patch16_224", V25),
         published: figures::C_RADIO_H,
-        ..V25_ENTRY
+        ..COMMERCIAL_V25_ENTRY
     },
     // On the hub only; their cards name sizes and no teachers, which are taken to be v2.5's.
     ZooEntry {
@@ -285,21 +306,21 @@ pub const TABLE: &[ZooEntry] = &[
         repo: "nvidia/C-RADIOv2-B",
         file: FOLDER,
         config: || plain("vit_base_patch16_224", V25),
-        ..V25_ENTRY
+        ..COMMERCIAL_V25_ENTRY
     },
     ZooEntry {
         name: "c-radio_v2-l",
         repo: "nvidia/C-RADIOv2-L",
         file: FOLDER,
         config: || plain("vit_large_patch16_224", V25),
-        ..V25_ENTRY
+        ..COMMERCIAL_V25_ENTRY
     },
     ZooEntry {
         name: "c-radio_v2-h",
         repo: "nvidia/C-RADIOv2-H",
         file: FOLDER,
         config: || plain("vit_huge_patch16_224", V25),
-        ..V25_ENTRY
+        ..COMMERCIAL_V25_ENTRY
     },
     ZooEntry {
         name: "c-radio_v2-g",
@@ -307,7 +328,7 @@ pub const TABLE: &[ZooEntry] = &[
         file: "c-radio_v2-g_half.pth.tar",
         config: || plain("vit_giant_patch16_224", V25),
         hints: || hints(true, 768, vitdet_global(8)),
-        ..V25_ENTRY
+        ..COMMERCIAL_V25_ENTRY
     },
     ZooEntry {
         name: "c-radio_v2-vlm-h",
@@ -316,12 +337,13 @@ pub const TABLE: &[ZooEntry] = &[
         parameters: H16,
         config: || plain("vit_huge_patch16_224", V25),
         hints: || hints(true, 768, vitdet_global(8)),
-        ..V25_ENTRY
+        ..COMMERCIAL_V25_ENTRY
     },
     ZooEntry {
         name: "c-radio_v3-b",
         repo: "nvidia/C-RADIOv3-B",
         file: "c-radio_v3-b_half.pth.tar",
+        teachers: V3_TEACHERS,
         config: || plain("vit_base_patch16_v2_224", V3),
         published: figures::C_RADIO_V3_B,
         ..V3_ENTRY
@@ -330,6 +352,7 @@ pub const TABLE: &[ZooEntry] = &[
         name: "c-radio_v3-l",
         repo: "nvidia/C-RADIOv3-L",
         file: "c-radio-v3_l_half.pth.tar",
+        teachers: V3_TEACHERS,
         config: || plain("vit_large_patch16_v2_224", V3),
         published: figures::C_RADIO_V3_L,
         ..V3_ENTRY
@@ -338,6 +361,7 @@ pub const TABLE: &[ZooEntry] = &[
         name: "c-radio_v3-h",
         repo: "nvidia/C-RADIOv3-H",
         file: "c-radio_v3-h_half.pth.tar",
+        teachers: V3_LARGE_TEACHERS,
         parameters: H16,
         config: || plain("vit_huge_patch16_224", V3),
         published: figures::C_RADIO_V3_H,
@@ -347,6 +371,7 @@ pub const TABLE: &[ZooEntry] = &[
         name: "c-radio_v3-g",
         repo: "nvidia/C-RADIOv3-g",
         file: "c-radio_v3-g_half.pth.tar",
+        teachers: V3_LARGE_TEACHERS,
         config: || plain("vit_giant_patch16_224", V3),
         published: figures::C_RADIO_V3_G,
         ..V3_ENTRY

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 pub const CLIP: &[ZooEntry] = &[
     ZooEntry {
         name: "openai-clip-l14-336",
+        licence: "MIT",
         aliases: &["openai-clip-l", "clip-vit-l-14-336"],
         repo: "timm/vit_large_patch14_clip_336.openai",
         file: "open_clip_model.safetensors",
@@ -29,6 +30,7 @@ pub const CLIP: &[ZooEntry] = &[
     },
     ZooEntry {
         name: "openclip-h14",
+        licence: "MIT",
         aliases: &["openclip-vit-h-14"],
         repo: "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
         file: "open_clip_model.safetensors",
@@ -47,6 +49,7 @@ pub const CLIP: &[ZooEntry] = &[
     },
     ZooEntry {
         name: "metaclip-h14",
+        licence: "CC-BY-NC-4.0",
         aliases: &["metaclip-vit-h-14"],
         repo: "timm/vit_huge_patch14_clip_224.metaclip_2pt5b",
         file: "open_clip_model.safetensors",
@@ -65,6 +68,7 @@ pub const CLIP: &[ZooEntry] = &[
     },
     ZooEntry {
         name: "dfn-clip-h14-378",
+        licence: "Apple AMLR (research only)",
         aliases: &["dfn-clip", "dfn-clip-vit-h-14-378"],
         repo: "apple/DFN5B-CLIP-ViT-H-14-378",
         file: "open_clip_pytorch_model.bin",

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 pub const DINOV2: &[ZooEntry] = &[
     ZooEntry {
         name: "dinov2-s",
+        licence: "Apache-2.0",
         aliases: &["dinov2_vits14"],
         repo: "facebook/dinov2-small",
         parameters: Some(22_056_576),
@@ -17,6 +18,7 @@ pub const DINOV2: &[ZooEntry] = &[
     },
     ZooEntry {
         name: "dinov2-b",
+        licence: "Apache-2.0",
         aliases: &["dinov2_vitb14"],
         repo: "facebook/dinov2-base",
         parameters: Some(86_580_480),
@@ -25,6 +27,7 @@ pub const DINOV2: &[ZooEntry] = &[
     },
     ZooEntry {
         name: "dinov2-l",
+        licence: "Apache-2.0",
         aliases: &["dinov2_vitl14"],
         repo: "facebook/dinov2-large",
         parameters: Some(304_368_640),
@@ -33,6 +36,7 @@ pub const DINOV2: &[ZooEntry] = &[
     },
     ZooEntry {
         name: "dinov2-g",
+        licence: "Apache-2.0",
         aliases: &["dinov2_vitg14"],
         repo: "facebook/dinov2-giant",
         parameters: Some(1_136_480_768),
@@ -41,6 +45,7 @@ pub const DINOV2: &[ZooEntry] = &[
     },
     ZooEntry {
         name: "dinov2-s-reg",
+        licence: "Apache-2.0",
         aliases: &["dinov2_vits14_reg"],
         repo: "facebook/dinov2-with-registers-small",
         parameters: Some(22_058_112),
@@ -49,6 +54,7 @@ pub const DINOV2: &[ZooEntry] = &[
     },
     ZooEntry {
         name: "dinov2-b-reg",
+        licence: "Apache-2.0",
         aliases: &["dinov2_vitb14_reg"],
         repo: "facebook/dinov2-with-registers-base",
         parameters: Some(86_583_552),
@@ -57,6 +63,7 @@ pub const DINOV2: &[ZooEntry] = &[
     },
     ZooEntry {
         name: "dinov2-l-reg",
+        licence: "Apache-2.0",
         aliases: &["dinov2_vitl14_reg"],
         repo: "facebook/dinov2-with-registers-large",
         parameters: Some(304_372_736),
@@ -65,6 +72,7 @@ pub const DINOV2: &[ZooEntry] = &[
     },
     ZooEntry {
         name: "dinov2-g-reg",
+        licence: "Apache-2.0",
         aliases: &["dinov2_vitg14_reg"],
         repo: "facebook/dinov2-with-registers-giant",
         parameters: Some(1_136_486_912),
@@ -102,6 +110,7 @@ fn dinov2(width: i64, layers: i64, heads: i64, swiglu: bool, registers: i64) -> 
 pub const DINOV3: &[ZooEntry] = &[
     ZooEntry {
         name: "dinov3-s",
+        licence: "DINOv3 License",
         aliases: &["dinov3_vits16"],
         repo: "facebook/dinov3-vits16-pretrain-lvd1689m",
         patch: 16,
@@ -111,6 +120,7 @@ pub const DINOV3: &[ZooEntry] = &[
     },
     ZooEntry {
         name: "dinov3-b",
+        licence: "DINOv3 License",
         aliases: &["dinov3_vitb16"],
         repo: "facebook/dinov3-vitb16-pretrain-lvd1689m",
         patch: 16,
@@ -120,6 +130,7 @@ pub const DINOV3: &[ZooEntry] = &[
     },
     ZooEntry {
         name: "dinov3-l",
+        licence: "DINOv3 License",
         aliases: &["dinov3_vitl16"],
         repo: "facebook/dinov3-vitl16-pretrain-lvd1689m",
         patch: 16,
@@ -129,6 +140,7 @@ pub const DINOV3: &[ZooEntry] = &[
     },
     ZooEntry {
         name: "dinov3-h",
+        licence: "DINOv3 License",
         aliases: &["dinov3_vith16plus"],
         repo: "facebook/dinov3-vith16plus-pretrain-lvd1689m",
         patch: 16,
@@ -142,6 +154,7 @@ pub const DINOV3: &[ZooEntry] = &[
     },
     ZooEntry {
         name: "dinov3-7b",
+        licence: "DINOv3 License",
         aliases: &["dinov3_vit7b16"],
         repo: "facebook/dinov3-vit7b16-pretrain-lvd1689m",
         patch: 16,

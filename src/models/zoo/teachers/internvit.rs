@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 pub const INTERNVIT: &[ZooEntry] = &[
     ZooEntry {
         name: "internvit-6b-224",
+        licence: "MIT",
         aliases: &["internvit-6b"],
         repo: "OpenGVLab/InternViT-6B-224px",
         file: SHARDED,
@@ -24,6 +25,7 @@ pub const INTERNVIT: &[ZooEntry] = &[
     },
     ZooEntry {
         name: "internvit-6b-448",
+        licence: "MIT",
         repo: "OpenGVLab/InternViT-6B-448px-V1-2",
         file: SHARDED,
         preferred: (448, 448),

@@ -17,24 +17,15 @@ pub use sam::SAM;
 pub use siglip::SIGLIP;
 
 use super::ZooEntry;
-use serde_json::Value;
 
 /// The index of weights in several files.
 const SHARDED: &str = "model.safetensors.index.json";
 
 /// What most entries share; the rest is given entry by entry.
 const TEACHER: ZooEntry = ZooEntry {
-    name: "",
-    aliases: &[],
     role: "teacher",
-    repo: "",
-    file: "model.safetensors",
     patch: 14,
     step: 14,
     preferred: (224, 224),
-    adaptors: &[],
-    parameters: None,
-    config: || Value::Null,
-    hints: || Value::Null,
-    published: &[],
+    ..ZooEntry::BASE
 };

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 pub const SAM: &[ZooEntry] = &[
     ZooEntry {
         name: "sam-b",
+        licence: "Apache-2.0",
         aliases: &["sam_vit_b"],
         repo: "facebook/sam-vit-base",
         patch: 16,
@@ -20,6 +21,7 @@ pub const SAM: &[ZooEntry] = &[
     },
     ZooEntry {
         name: "sam-l",
+        licence: "Apache-2.0",
         aliases: &["sam_vit_l"],
         repo: "facebook/sam-vit-large",
         patch: 16,
@@ -31,6 +33,7 @@ pub const SAM: &[ZooEntry] = &[
     },
     ZooEntry {
         name: "sam-h",
+        licence: "Apache-2.0",
         aliases: &["sam_vit_h"],
         repo: "facebook/sam-vit-huge",
         patch: 16,

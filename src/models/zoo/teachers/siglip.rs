@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 pub const SIGLIP: &[ZooEntry] = &[
     ZooEntry {
         name: "siglip-so400m-384",
+        licence: "Apache-2.0",
         aliases: &["siglip-so400m", "siglip"],
         repo: "timm/ViT-SO400M-14-SigLIP-384",
         file: "open_clip_model.safetensors",
@@ -29,6 +30,7 @@ pub const SIGLIP: &[ZooEntry] = &[
     },
     ZooEntry {
         name: "siglip2-g-384",
+        licence: "Apache-2.0",
         aliases: &["siglip2-giant-opt-384"],
         repo: "google/siglip2-giant-opt-patch16-384",
         file: SHARDED,
@@ -49,6 +51,7 @@ pub const SIGLIP: &[ZooEntry] = &[
     },
     ZooEntry {
         name: "siglip2-so400m-naflex",
+        licence: "Apache-2.0",
         repo: "google/siglip2-so400m-patch16-naflex",
         patch: 16,
         step: 16,
