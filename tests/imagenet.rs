@@ -78,6 +78,10 @@ fn lasting(path: &Path) -> Value {
     for field in ["created", "timings"] {
         record.as_object_mut().unwrap().remove(field);
     }
+    // What other processes did meanwhile is of the moment too.
+    if let Some(machine) = record["machine"].as_object_mut() {
+        machine.remove("others_cpu_percent");
+    }
     record
 }
 

@@ -135,7 +135,8 @@ fn check_training(name: &str, checkpoint: &Checkpoint, (h, w): (i64, i64), idle:
     if let Some(stored) = checkpoint.tensors() {
         let mut keys: Vec<_> = stored.keys().collect();
         let mut saved: Vec<_> = again.tensors().unwrap().keys().collect();
-        (keys.sort(), saved.sort());
+        keys.sort();
+        saved.sort();
         assert_eq!(keys, saved, "{name}");
     }
     tch::no_grad(|| {

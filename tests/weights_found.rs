@@ -98,7 +98,8 @@ fn wrappers_in_any_stacking_come_off() {
         let n = n.replace(".attn.", "._checkpoint_wrapped_module.attn.");
         format!("_orig_mod.{n}")
     };
-    let wrapped: [(&str, &dyn Fn(&str) -> String); 7] = [
+    type Renaming<'a> = &'a dyn Fn(&str) -> String;
+    let wrapped: [(&str, Renaming); 7] = [
         ("module.", &|n| format!("module.{n}")),
         ("module.", &|n| format!("_orig_mod.module.{n}")),
         ("model.clip.", &|n| {

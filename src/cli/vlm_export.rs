@@ -39,7 +39,7 @@ pub struct VlmExportArgs {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Read an export again: hashes, counts, values, and some pictures computed anew
-    Verify(VerifyArgs),
+    Verify(Box<VerifyArgs>),
     /// Bring the parts that several processes wrote into one folder
     Merge(MergeArgs),
 }

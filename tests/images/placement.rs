@@ -78,10 +78,11 @@ fn pixels_and_labels_are_where_the_placement_says() {
     let inside = |x: usize, y: usize| (x0..x1).contains(&x) && (y0..y1).contains(&y);
     let mut image = RgbImage::black(width, height);
     let mut labels = vec![0; width * height];
-    for at in 0..width * height {
+    let pixels = image.data.chunks_exact_mut(3).zip(&mut labels);
+    for (at, (pixel, label)) in pixels.enumerate() {
         if inside(at % width, at / width) {
-            image.data[at * 3..at * 3 + 3].fill(255);
-            labels[at] = 7;
+            pixel.fill(255);
+            *label = 7;
         }
     }
     let map = LabelMap {

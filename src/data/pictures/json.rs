@@ -84,6 +84,11 @@ fn lines(text: &[u8]) -> Result<Listed, (usize, serde_json::Error)> {
         if line.trim_ascii().is_empty() {
             continue;
         }
+        // serde would take an array for a record whose fields come in order.
+        if line.trim_ascii_start().first() != Some(&b'{') {
+            let fault = serde::de::Error::custom("a record is an object");
+            return Err((number + 1, fault));
+        }
         let record = serde_json::from_slice(line).map_err(|e| (number + 1, e))?;
         collected.record(record);
     }

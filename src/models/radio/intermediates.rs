@@ -117,7 +117,7 @@ impl RadioVit {
         let last = group.last().map_or(0, |(block, _)| *block);
         let mut rotated = normalizer.rotate(&mean_of(&patches), last);
         if alpha == AlphaScheme::PostAlpha {
-            rotated = rotated * (alphas.iter().sum::<f64>() / alphas.len() as f64);
+            rotated *= alphas.iter().sum::<f64>() / alphas.len() as f64;
         }
         Tensor::cat(&[&mean_of(&prefixes), &rotated], 1)
     }

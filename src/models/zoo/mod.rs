@@ -130,14 +130,8 @@ pub fn normalise(name: &str) -> String {
 pub fn find(name: &str) -> Result<&'static ZooEntry> {
     let wanted = normalise(name);
     let is_wanted = |own: &&str| normalise(own) == wanted;
-    let by_name = || {
-        entries().find(|e| {
-            std::iter::once(&e.name)
-                .chain(e.aliases)
-                .any(|n| is_wanted(&n))
-        })
-    };
-    let by_folder = || entries().find(|e| e.folders.iter().any(|repo| is_wanted(&repo)));
+    let by_name = || entries().find(|e| std::iter::once(&e.name).chain(e.aliases).any(&is_wanted));
+    let by_folder = || entries().find(|e| e.folders.iter().any(&is_wanted));
     let by_repository = || {
         let mut all = entries().filter(|e| is_wanted(&e.repo) && !e.repo.is_empty());
         let first = all.next()?;

@@ -9,7 +9,7 @@ use serde_json::json;
 
 pub const TABLE: &[ZooEntry] = &[ZooEntry {
     name: "c-radio_v4-1d-h",
-    aliases: &["radio1d", "c-radiov4-1d-h"],
+    aliases: &["radio1d"],
     repo: "nvidia/C-RADIOv4-1D-H",
     preferred: (512, 512),
     // Encoder 1,140,032,000, decoder 311,567,360.

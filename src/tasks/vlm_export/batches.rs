@@ -97,7 +97,7 @@ impl Worker {
 
     fn picture(&self, at: usize, key: &str) -> Result<(Picture, Vec<RgbImage>), String> {
         let mut item = self.items[at];
-        let bytes = self.source.read(item.picture).map_err(|e| reason(e))?;
+        let bytes = self.source.read(item.picture).map_err(reason)?;
         let image = decode(&bytes, &Limits::default())?;
         let size = (image.height as u32, image.width as u32);
         if item.source_size != (0, 0) && item.source_size != size {

@@ -13,12 +13,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Text columns, then whole numbers: the fields of [`Entry`].
-const TEXTS: [(&str, fn(&Entry) -> &str); 3] = [
+/// A column and its value of an entry.
+type Text = (&'static str, fn(&Entry) -> &str);
+type Number = (&'static str, fn(&Entry) -> i64);
+
+const TEXTS: [Text; 3] = [
     ("key", |e| &e.key),
     ("shard", |e| &e.shard),
     ("sha256", |e| &e.sha256),
 ];
-const NUMBERS: [(&str, fn(&Entry) -> i64); 12] = [
+const NUMBERS: [Number; 12] = [
     ("view", |e| e.view),
     ("views", |e| e.views),
     ("token", |e| e.token),

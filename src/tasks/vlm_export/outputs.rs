@@ -95,7 +95,6 @@ impl Wanted {
                 stop_early: !needs_end,
                 ..IntermediateRequest::new(Indices::Blocks(blocks))
             }),
-            ..Request::default()
         }
     }
 
