@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// A read-only map of a whole file.
 ///
 /// A file that another process cuts short while it is mapped, or a disk that fails, ends the
-/// process with an error that names the file ([`lost_page`]), not with a bare SIGBUS.
+/// process with an error that names the file (`lost_page`), not with a bare SIGBUS.
 pub struct MappedFile {
     path: PathBuf,
     /// Before the map, and so dropped before its addresses can be another's.

@@ -1,6 +1,6 @@
 //! What a metric is: the one place where its name, heading, unit and direction are said.
 //!
-//! A metric is declared beside the function that computes it, by one entry of [`declare!`]; records,
+//! A metric is declared beside the function that computes it, by one entry of `declare!`; records,
 //! tables, plots and published values all refer to that entry.
 
 use super::benchmark::Benchmark;

@@ -41,7 +41,7 @@ impl Linear {
         }
     }
 
-    /// `scale` * (W x + b), with `scale` [out] in fp32 (LayerScale): for inference multiplied into
+    /// `scale` * (W x + b), with `scale` `[out]` in fp32 (LayerScale): for inference multiplied into
     /// the weights, in fp32.
     pub fn scaled(p: &Params, input: i64, output: i64, scale: Option<Tensor>) -> Result<Self> {
         let Some(scale) = scale else {

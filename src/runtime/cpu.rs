@@ -26,7 +26,7 @@ const KNOWN: [&str; 17] = [
     "sve",
 ];
 
-/// Those of [`KNOWN`] that this CPU has; empty where the system does not tell.
+/// Those of `KNOWN` that this CPU has; empty where the system does not tell.
 pub fn capabilities() -> &'static [&'static str] {
     static FOUND: OnceLock<Vec<&'static str>> = OnceLock::new();
     FOUND.get_or_init(|| {

@@ -98,7 +98,7 @@ impl Wanted {
         }
     }
 
-    /// One pass over pixels [views,3,H,W]: each output by name, on the CPU, in fp32.
+    /// One pass over pixels `[views,3,H,W]`: each output by name, on the CPU, in fp32.
     pub fn run(&self, network: &dyn Backbone, pixels: &Tensor) -> Result<Made> {
         let features = backbone::run(network, pixels, &self.request())?;
         let mut made: Made = Vec::new();
@@ -187,7 +187,7 @@ impl Wanted {
         Ok((tokens, merged))
     }
 
-    /// The outputs that pixels [1,3,H,W] give, and the token grid that the index counts by: that
+    /// The outputs that pixels `[1,3,H,W]` give, and the token grid that the index counts by: that
     /// of the first spatial output.
     pub fn probe(
         &self,
