@@ -422,3 +422,36 @@ fn the_documented_reader_reads() {
         .unwrap();
     assert!((last - mean).abs() < 1e-9, "{told} {mean}");
 }
+
+/// Shards whose labels no evaluation would take (one class only) are pictures all the same; `$X`
+/// stands in a path.
+#[test]
+fn labels_do_not_matter() {
+    let home = tempfile::tempdir().unwrap();
+    let mut shard = tar::Builder::new(Vec::new());
+    let mut add = |name: &str, bytes: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        shard.append_data(&mut header, name, bytes).unwrap();
+    };
+    let mut picture = std::io::Cursor::new(Vec::new());
+    image::RgbImage::new(126, 126)
+        .write_to(&mut picture, image::ImageFormat::Png)
+        .unwrap();
+    for key in ["a", "b"] {
+        add(&format!("{key}.png"), picture.get_ref());
+        add(&format!("{key}.cls"), b"0");
+    }
+    let bytes = shard.into_inner().unwrap();
+    std::fs::write(home.path().join("p-000.tar"), bytes).unwrap();
+    let mut command = radio_eval(home.path());
+    command
+        .args(["--quiet", "vlm-export", "--model", "mini-dino"])
+        .args(["--preset", "square", "--resolution", "126"])
+        .args(["--dataset", "$PICTURES/p-{000..000}.tar", "--out"])
+        .arg(home.path().join("out"))
+        .env("PICTURES", home.path());
+    let told = stdout(&mut command);
+    assert!(told.contains("2 pictures"), "{told}");
+}

@@ -104,6 +104,19 @@ pub fn open_with(spec: &str, options: &OpenOptions) -> Result<Classification> {
     Ok(data)
 }
 
+/// The images alone of shards, parquet files or any other layout, whatever their labels: of the val
+/// split, or of the only one there is.
+pub fn images(spec: &str) -> Result<Arc<dyn Source>> {
+    let found = locate::locate(spec, &OpenOptions::default())?;
+    let draft = found.val.or(found.train).filter(|d| !d.samples.is_empty());
+    let mut draft = draft.ok_or_else(|| Error::file(&found.path, "holds no image"))?;
+    if let Some(left_out) = draft.left_out.sentence() {
+        tracing::warn!("{}: not read: {left_out}", draft.path.display());
+    }
+    draft.labels = draft::Labels::None;
+    Ok(draft.source(found.name))
+}
+
 /// As [`open_with`], but what looks wrong is only in the result.
 pub fn look_into(spec: &str, options: &OpenOptions) -> Result<Classification> {
     let mut found = locate::locate(spec, options)?;

@@ -7,7 +7,7 @@ use super::catalogue::{self, Task};
 use super::content::Stamp;
 use super::source::Source;
 use super::tree::FileTree;
-use super::{brace, classification, files};
+use super::{brace, classification, files, paths};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,7 +48,10 @@ pub fn open(spec: &str, images: Option<&Path>, allowed: usize) -> Result<Picture
     if let Some(entry) = catalogue::load()?.find(spec)? {
         return from_catalogue(entry, images, allowed);
     }
-    let path = Path::new(spec);
+    let expanded = paths::expand(spec)?;
+    let path = Path::new(expanded.as_ref());
+    let images = images.map(paths::expand_path).transpose()?;
+    let images = images.as_deref();
     if is_json(path) {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
         let images = images.or(folder).unwrap_or(Path::new("."));
@@ -61,8 +64,7 @@ pub fn open(spec: &str, images: Option<&Path>, allowed: usize) -> Result<Picture
         )));
     }
     let source = if brace::is_pattern(path) || has_ending(path, &["parquet"]) {
-        let set = classification::open(spec, None)?;
-        set.need_val()?.clone()
+        classification::images(spec)?
     } else {
         files::open(path)?
     };
