@@ -8,7 +8,7 @@ use crate::data::subset::evenly_spread;
 use crate::metrics::accuracy::{self, Accuracy};
 use crate::metrics::{Benchmark, Definition, benchmark};
 use crate::models::{Request, backbone};
-use crate::report::{Metric, RecordBuilder};
+use crate::report::{Metric, RecordBuilder, plot};
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
 
@@ -57,9 +57,6 @@ impl Splits {
         train.ok_or_else(|| Error::model("no features of the train split were asked for"))
     }
 }
-
-/// Option of a record: tokens of the code of each picture, where the network makes one (RADIO1D).
-pub const CODE_TOKENS: &str = crate::report::plot::tokens::CODE_TOKENS;
 
 /// Classes ranked per sample: enough for top-5.
 pub const RANKED: usize = 5;
@@ -173,7 +170,7 @@ impl Job<'_> {
         .stage("load", self.load_s);
         let (height, width) = self.resolution;
         if let Some(tokens) = extractor.model.backbone.code_length(height, width) {
-            record = record.option(CODE_TOKENS, tokens);
+            record = record.option(plot::tokens::CODE_TOKENS, tokens);
         }
         for warning in &self.data.warnings {
             record = record.warning(warning);

@@ -42,19 +42,21 @@ fn peak_memory(command: &mut Command) -> u64 {
     peak
 }
 
-/// 256 tokens of 192 numbers are 197 kB an image: 300 more images would be 59 MB more.
+/// 256 tokens of 192 numbers are 197 kB an image: 300 more images would be 59 MB more. The smaller
+/// run is long enough for libtorch's and the allocator's own memory to have settled, which takes
+/// over 100 images and 30 MB.
 #[test]
 fn memory_does_not_grow_with_the_number_of_images() {
-    let (few, many) = (World::new(10, 0), World::new(160, 0));
+    let (few, many) = (World::new(80, 0), World::new(230, 0));
     let small = peak_memory(&mut features(&few, "home", "few.safetensors"));
     let large = peak_memory(&mut features(&many, "home", "many.safetensors"));
     let file = std::fs::metadata(many.path("many.safetensors"))
         .unwrap()
         .len();
-    assert!(file > 60 << 20, "{file}");
+    assert!(file > 80 << 20, "{file}");
     assert!(
         large < small + (24 << 20),
-        "{small} bytes for 20, {large} for 320"
+        "{small} bytes for 160, {large} for 460"
     );
 }
 

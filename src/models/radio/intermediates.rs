@@ -5,6 +5,7 @@ use super::RadioVit;
 use super::vitdet::VitDet;
 use crate::models::request::{AlphaScheme, BlockPlan, Request};
 use crate::models::student::normalizer::InterNormalizer;
+use crate::models::student::patch_grid;
 use crate::models::vit::{BlockGroup, mean_of, through_blocks};
 use crate::models::{Features, Intermediate};
 use crate::{Error, Result};
@@ -15,7 +16,7 @@ impl RadioVit {
     /// pass the final norm only where the intermediates do. Sizes are checked against the patch,
     /// not the ViTDet step: windows do not apply here.
     pub fn forward_intermediates(&self, x: &Tensor, request: &Request) -> Result<Features> {
-        let grid = self.grid_of(x)?;
+        let grid = patch_grid(x, self.config.patch)?;
         let (mut tokens, intermediates) = self.encode(x, request, None)?;
         if request.intermediates.as_ref().is_some_and(|r| r.norm) {
             tokens = self.final_norm(tokens);
@@ -34,7 +35,7 @@ impl RadioVit {
         request: &Request,
         vitdet: Option<&VitDet>,
     ) -> Result<(Tensor, Vec<Intermediate>)> {
-        let grid = self.grid_of(x)?;
+        let grid = patch_grid(x, self.config.patch)?;
         let plan = BlockPlan::new(request, self.blocks.len())?;
         let (alpha, norm) = match &request.intermediates {
             Some(wanted) => (wanted.alpha, wanted.norm),

@@ -21,14 +21,15 @@ pub mod vitdet;
 pub use cpe_train::Draws;
 pub use load::RadioArchitecture;
 
+use crate::Result;
 use crate::models::layers::LayerNorm;
 use crate::models::normalise::Normalise;
 use crate::models::student::adaptor::Adaptor;
 use crate::models::student::normalizer::{FeatureNormalizer, InterNormalizer};
+use crate::models::student::patch_grid;
 use crate::models::vit::TokenSplit;
 use crate::models::{Backbone, BackboneInfo, Features, Request};
 use crate::weights::Trainable;
-use crate::{Error, Result};
 use block::Block;
 use config::{Config, Summary};
 use indexmap::IndexMap;
@@ -79,18 +80,6 @@ impl RadioVit {
     /// The tokens that enter the first block, [B, K+R+N, C].
     pub fn embed(&self, x: &Tensor) -> Tensor {
         self.patch_generator.forward(&self.condition(x))
-    }
-
-    /// The patch grid of [B,3,H,W]; an error where pixels would be left over.
-    fn grid_of(&self, x: &Tensor) -> Result<(i64, i64)> {
-        let p = self.config.patch;
-        match x.size()[..] {
-            [_, 3, h, w] if h % p == 0 && w % p == 0 && h > 0 && w > 0 => Ok((h / p, w / p)),
-            _ => Err(Error::usage(format!(
-                "the input must be [B,3,H,W] with H and W multiples of the patch ({p}), it is {:?}",
-                x.size()
-            ))),
-        }
     }
 
     fn final_norm(&self, tokens: Tensor) -> Tensor {
@@ -151,7 +140,7 @@ impl Backbone for RadioVit {
     }
 
     fn forward(&self, x: &Tensor, request: &Request) -> Result<Features> {
-        let grid = self.grid_of(x)?;
+        let grid = patch_grid(x, self.config.patch)?;
         let (tokens, intermediates) = self.encode(x, request, self.vitdet.as_ref())?;
         Ok(Features {
             intermediates,

@@ -19,6 +19,7 @@ use super::normalise::Normalise;
 use super::radio::patch::PatchGenerator;
 use super::request::{Aggregation, BlockPlan, Request};
 use super::student::adaptor::Adaptor;
+use super::student::patch_grid;
 use super::{Backbone, BackboneInfo, Features, Intermediate};
 use crate::{Error, Result};
 use decoder::Decoder;
@@ -84,17 +85,6 @@ impl Radio1d {
         self.tokens.map_or(limit, |n| n.min(limit))
     }
 
-    fn grid_of(&self, x: &Tensor) -> Result<(i64, i64)> {
-        let p = self.shape.patch;
-        match x.size()[..] {
-            [_, 3, h, w] if h % p == 0 && w % p == 0 && h > 0 && w > 0 => Ok((h / p, w / p)),
-            _ => Err(Error::usage(format!(
-                "the input must be [B,3,H,W] with H and W multiples of the patch ({p}), it is {:?}",
-                x.size()
-            ))),
-        }
-    }
-
     /// The code of x `[B,3,H,W]` in `[0,1]`, and what the chosen blocks of the encoder give. All
     /// blocks run, whatever the request says about stopping: the code needs them.
     fn encode(
@@ -158,7 +148,7 @@ impl Backbone for Radio1d {
     }
 
     fn forward(&self, x: &Tensor, request: &Request) -> Result<Features> {
-        let grid = self.grid_of(x)?;
+        let grid = patch_grid(x, self.shape.patch)?;
         let (code, intermediates) = self.encode(x, grid, request)?;
         let of_code = |summary: Tensor, intermediates| Features {
             summary,

@@ -16,6 +16,7 @@ mod plan;
 pub mod shard;
 mod statistics;
 pub mod verify;
+mod writer;
 
 pub use framing::{Framing, Preset};
 pub use manifest::{Export, Manifest};
@@ -33,9 +34,9 @@ use outputs::{Output, Unit};
 use plan::{Plan, Weight};
 use shard::{Filling, Finished, Left};
 use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tch::{Kind, Tensor};
+use writer::Writer;
 
 /// What to export, and how.
 #[derive(Debug, Clone)]
@@ -104,7 +105,8 @@ pub fn run(
     if options.restart && !options.dry_run {
         forget(&options.out)?;
     }
-    let estimate = prepared.estimate(options, &identity)?;
+    let survey = prepared.survey(options, &identity)?;
+    let estimate = prepared.estimate(options, &survey)?;
     if options.state && !options.dry_run {
         state(&estimate, options);
     }
@@ -124,11 +126,22 @@ pub fn run(
         ));
     }
     prepared.export.write(&options.out)?;
-    prepared.work(options, runtime, &identity)?;
+    prepared.work(options, runtime, &identity, &survey)?;
     match manifest::finish(&options.out, &prepared.export)? {
         Ok(manifest) => Ok(Outcome::Done(Box::new(manifest))),
         Err(missing) => Ok(Outcome::Part(missing)),
     }
+}
+
+/// What earlier runs and other processes left in the folder.
+#[derive(Default)]
+struct Survey {
+    /// Shards that are there.
+    finished: usize,
+    /// Pictures that these leave out.
+    left_out: usize,
+    /// Shards of this process that are still to be made.
+    left: Vec<usize>,
 }
 
 /// What an export is, before its first pass.
@@ -241,43 +254,47 @@ impl<'a> Prepared<'a> {
         })
     }
 
-    /// Shards of this process that are not finished.
-    fn left(&self, options: &Options, identity: &str) -> Result<Vec<usize>> {
+    /// Reads which shards are there, once: their descriptions are large.
+    fn survey(&self, options: &Options, identity: &str) -> Result<Survey> {
         let Share { index, count } = options.share;
-        let mut left = Vec::new();
-        for shard in (index..self.plan.shards.len()).step_by(count) {
-            if Finished::find(&options.out, shard, identity)?.is_none() {
-                left.push(shard);
+        let mut survey = Survey::default();
+        for shard in 0..self.plan.shards.len() {
+            match Finished::find(&options.out, shard, identity)? {
+                Some(finished) => {
+                    survey.finished += 1;
+                    survey.left_out += finished.left_out.len();
+                }
+                None if shard % count == index => survey.left.push(shard),
+                None => {}
             }
         }
-        Ok(left)
+        Ok(survey)
     }
 
-    fn estimate(&self, options: &Options, identity: &str) -> Result<Estimate> {
+    fn estimate(&self, options: &Options, survey: &Survey) -> Result<Estimate> {
         let bytes = |shard: usize| -> u64 {
             let items = &self.plan.items[self.plan.shards[shard].clone()];
             items.iter().map(|item| self.weight.of(item)).sum()
         };
-        let left = self.left(options, identity)?;
-        let all = 0..self.plan.shards.len();
-        let mut finished = 0;
-        for shard in all.clone() {
-            finished += usize::from(Finished::find(&options.out, shard, identity)?.is_some());
-        }
         let views = |shard: &usize| -> u64 {
             let items = &self.plan.items[self.plan.shards[*shard].clone()];
             items.iter().map(|item| item.views.count() as u64).sum()
         };
+        let left = &survey.left;
         let mine_views: u64 = left.iter().map(views).sum();
+        let seconds = match mine_views {
+            0 => 0.0,
+            views => views as f64 * self.seconds_per_view(options)?,
+        };
         Ok(Estimate {
             pictures: self.plan.items.len(),
             tokens: self.plan.items.iter().map(|item| item.tokens()).sum(),
-            bytes: all.map(bytes).sum(),
+            bytes: (0..self.plan.shards.len()).map(bytes).sum(),
             shards: self.plan.shards.len(),
-            finished,
+            finished: survey.finished,
             mine: left.len(),
             mine_bytes: left.iter().map(|&shard| bytes(shard)).sum(),
-            seconds: mine_views as f64 * self.seconds_per_view(options)?,
+            seconds,
         })
     }
 
@@ -294,14 +311,15 @@ impl<'a> Prepared<'a> {
         Ok(started.elapsed().as_secs_f64() / views as f64)
     }
 
-    fn work(&self, options: &Options, runtime: &Runtime, identity: &str) -> Result<()> {
-        let left = self.left(options, identity)?;
-        let mut skipped = self.plan.unreadable.len();
-        for shard in 0..self.plan.shards.len() {
-            if let Some(finished) = Finished::find(&options.out, shard, identity)? {
-                skipped += finished.left_out.len();
-            }
-        }
+    fn work(
+        &self,
+        options: &Options,
+        runtime: &Runtime,
+        identity: &str,
+        survey: &Survey,
+    ) -> Result<()> {
+        let left = &survey.left;
+        let mut skipped = self.plan.unreadable.len() + survey.left_out;
         let total: usize = left
             .iter()
             .map(|&shard| self.plan.shards[shard].len())
@@ -312,7 +330,7 @@ impl<'a> Prepared<'a> {
             &self.pictures.source,
             &options.framing,
             &self.plan,
-            &left,
+            left,
             options.batch_size,
             runtime.workers,
             runtime.device,
@@ -447,46 +465,4 @@ fn forget(folder: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Writes one shard while the next is computed.
-struct Writer {
-    folder: PathBuf,
-    identity: String,
-    busy: Option<JoinHandle<Result<Finished>>>,
-}
-
-impl Writer {
-    fn new(folder: &Path, identity: &str) -> Self {
-        Writer {
-            folder: folder.to_path_buf(),
-            identity: identity.to_string(),
-            busy: None,
-        }
-    }
-
-    fn write(&mut self, filling: Filling) -> Result<()> {
-        self.join()?;
-        let (folder, identity) = (self.folder.clone(), self.identity.clone());
-        let handle = std::thread::Builder::new()
-            .name("shard writer".into())
-            .spawn(move || filling.write(&folder, &identity))
-            .map_err(|e| Error::model(format!("cannot start a thread: {e}")))?;
-        self.busy = Some(handle);
-        Ok(())
-    }
-
-    /// Waits for the shard that is being written.
-    fn join(&mut self) -> Result<()> {
-        let Some(handle) = self.busy.take() else {
-            return Ok(());
-        };
-        while !handle.is_finished() {
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        match handle.join() {
-            Ok(outcome) => outcome.map(drop),
-            Err(_) => Err(Error::model("the thread that writes shards failed")),
-        }
-    }
 }

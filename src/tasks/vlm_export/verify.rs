@@ -40,6 +40,10 @@ pub fn files(folder: &Path) -> Result<(Checked, Manifest, Vec<Entry>)> {
     let manifest = Manifest::read(folder)?;
     let index = read_index(folder)?;
     let mut checked = Checked::default();
+    let mut by_shard: HashMap<&str, Vec<&Entry>> = HashMap::new();
+    for entry in &index {
+        by_shard.entry(&entry.shard).or_default().push(entry);
+    }
     for part in &manifest.shard_files {
         let path = folder.join(&part.file);
         let mut file = File::open(&path).map_err(|e| Error::file(&path, e))?;
@@ -54,11 +58,10 @@ pub fn files(folder: &Path) -> Result<(Checked, Manifest, Vec<Entry>)> {
             ));
         }
         let (tensors, _) = safetensors::open(&path)?;
-        let of_shard: Vec<&Entry> = index.iter().filter(|e| e.shard == part.file).collect();
+        let mut of_shard = by_shard.remove(part.file.as_str()).unwrap_or_default();
+        of_shard.sort_by_key(|e| e.view);
         let (mut views, mut tokens) = (0, 0);
-        let mut in_rows: Vec<&&Entry> = of_shard.iter().collect();
-        in_rows.sort_by_key(|e| e.view);
-        for entry in in_rows {
+        for entry in &of_shard {
             if (entry.view, entry.token) != (views, tokens) {
                 return Err(Error::file(
                     &path,
