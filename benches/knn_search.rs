@@ -50,7 +50,7 @@ fn main() -> anyhow::Result<()> {
         println!(
             "round {round}: search {:.1} GFLOP/s; first neighbour {:?}; memory above the features {:.0} MiB",
             rate / 1e9,
-            found.of(0).first(),
+            found.neighbours(0).first(),
             memory.stop() as f64 / (1 << 20) as f64
         );
         drop(found);

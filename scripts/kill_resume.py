@@ -21,15 +21,16 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# Fields of a record that say when and how long, not what.
+# Fields of a record that say when, how long and beside whom, not what.
 VOLATILE = ("created", "timings", "command")
+VOLATILE_OF_MACHINE = ("others_cpu_percent",)
 
 
 def jobs(binary, head):
     """Name -> arguments of the command; `{out}` is the folder of its results."""
     small = ["--threads", "1", "--workers", "1", "--out", "{out}"]
     probe = [binary, "ade20k", "--model", "mini-dino", "--data", "ade-mini", *small]
-    training = ["--preset", "mini", "--seeds", "0", "--iterations", "60", "--checkpoint-every", "5"]
+    training = ["--preset", "mini", "--seeds", "0", "--iterations", "600", "--checkpoint-every", "20"]
     return {
         "extraction": [
             binary, "imagenet", "--model", "mini-dino", "--data", "imagenet-mini", "--k", "1,5",
@@ -70,6 +71,8 @@ def outcome(out, home):
             text = data.decode().replace(str(home), "HOME").replace(str(out), "OUT")
             record = json.loads(text)
             data = {key: value for key, value in record.items() if key not in VOLATILE}
+            for key in VOLATILE_OF_MACHINE:
+                data.get("machine", {}).pop(key, None)
         elif path.suffix == ".safetensors":
             # Behind the header, whose metadata repeat the command.
             data = data[8 + int.from_bytes(data[:8], "little"):]

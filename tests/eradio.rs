@@ -4,7 +4,9 @@
 use crate::common::{fixture, shared};
 use radio_eval::models::eradio::{Config, Network};
 use radio_eval::models::{BuildOptions, Request, Window, architecture, backbone, eradio, zoo};
-use radio_eval::weights::{Checkpoint, LazyTensor, ParamStore, Source, StateDict, safetensors};
+use radio_eval::weights::{
+    Checkpoint, LazyTensor, ParamStore, StateDict, WeightSource, safetensors,
+};
 use serde_json::Value;
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
@@ -149,7 +151,7 @@ fn key_list_of_the_released_size() {
     assert_eq!(tensors.len(), 434);
     let entry = zoo::find("e-radio").unwrap();
     let checkpoint = Checkpoint {
-        source: Source::File(tensors),
+        source: WeightSource::File(tensors),
         ..Checkpoint::random((entry.config)(), 0)
     };
     let options = BuildOptions {
@@ -317,7 +319,7 @@ fn a_hub_checkpoint_with_heads() {
     });
     config["model_kwargs"] = bare.config.clone();
     let checkpoint = Checkpoint {
-        source: Source::File(tensors),
+        source: WeightSource::File(tensors),
         config,
         ..bare
     };

@@ -27,7 +27,7 @@ fn golden_votes_are_equal() {
     )
     .unwrap();
     let similarities: Vec<f32> = (0..found.queries())
-        .flat_map(|q| found.of(q).iter().map(|n| n.similarity))
+        .flat_map(|q| found.neighbours(q).iter().map(|n| n.similarity))
         .collect();
     let expected = read("topk_sim_sorted", Kind::Float).reshape([-1]);
     let difference = (Tensor::from_slice(&similarities) - expected).abs().max();
@@ -36,7 +36,7 @@ fn golden_votes_are_equal() {
     let votes: Vec<i64> = (0..found.queries())
         .map(|q| {
             let neighbours = found
-                .of(q)
+                .neighbours(q)
                 .iter()
                 .map(|n| (n.similarity, labels[n.key as usize] as u32));
             i64::from(vote(neighbours, 0.07, 1)[0])

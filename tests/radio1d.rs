@@ -1,7 +1,7 @@
 //! RADIO1D against upstream's tensors (spec/radio1d.md §9: 1e-5 * max(1, largest)).
 
 use crate::common::{fails, fixture, radio_eval, shared, stdout};
-use radio_eval::models::radio1d::{Given, Neck, Radio1d};
+use radio_eval::models::radio1d::{CodeOptions, Neck, Radio1d};
 use radio_eval::models::{BuildOptions, Features, Indices, IntermediateRequest, Request, backbone};
 use radio_eval::weights::{Checkpoint, safetensors};
 use serde_json::Value;
@@ -12,7 +12,7 @@ const TOLERANCE: f64 = 1e-5;
 
 fn load(folder: &Path, tokens: Option<i64>, neck: Neck) -> Radio1d {
     let options = BuildOptions {
-        radio1d: Given {
+        radio1d: CodeOptions {
             tokens,
             neck: Some(neck),
         },

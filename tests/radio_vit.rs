@@ -7,7 +7,7 @@ use radio_eval::models::{
     Aggregation, AlphaScheme, Backbone, BuildOptions, Features, Indices, IntermediateRequest,
     Request, backbone, radio, zoo,
 };
-use radio_eval::weights::{Checkpoint, LazyTensor, Source, StateDict, safetensors};
+use radio_eval::weights::{Checkpoint, LazyTensor, StateDict, WeightSource, safetensors};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -297,7 +297,7 @@ fn edited(folder: &Path, edit: impl FnOnce(&mut StateDict)) -> Checkpoint {
     let mut tensors = checkpoint.tensors().expect("tensors").clone();
     edit(&mut tensors);
     Checkpoint {
-        source: Source::File(tensors),
+        source: WeightSource::File(tensors),
         ..checkpoint
     }
 }
@@ -434,9 +434,9 @@ fn check_fold(folder: &Path, loaded: &Path) {
     use radio_eval::models::student::{args::Args, keys};
     use radio_eval::weights::spectral;
     let checkpoint = raw(folder);
-    let args = Args::of(&checkpoint.config);
+    let args = Args::from_config(&checkpoint.config);
     let (kind, dino) = keys::detect(&checkpoint).expect("a RADIO ViT");
-    let names = keys::Keys::of(&checkpoint, kind, dino, args);
+    let names = keys::Keys::from_checkpoint(&checkpoint, kind, dino, args);
     let (plain, folded) = spectral::fold(
         &names.apply(&checkpoint).expect("renames"),
         &args.spectral(),
@@ -633,7 +633,7 @@ fn transformers_layout() {
         in_memory(Tensor::from_slice(&[0i64, 1, 2])),
     );
     let native = Checkpoint {
-        source: Source::File(native),
+        source: WeightSource::File(native),
         config: json!({"model_type": "radio", "hidden_size": 64, "num_attention_heads": 4, "num_cls_tokens": 4}),
         ..ours
     };

@@ -1,22 +1,22 @@
 //! Users' TorchScript programs, in every form of output.
 
 use crate::common::{fixture, shared};
-use radio_eval::models::torchscript::{Given, Layout, Size};
+use radio_eval::models::torchscript::{Declared, OutputAxes, Size};
 use radio_eval::models::{Backbone, BuildOptions, Request, architecture, backbone};
 use radio_eval::weights::{Checkpoint, safetensors};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
-fn given() -> Given {
-    Given {
+fn given() -> Declared {
+    Declared {
         mean: Some([0.5, 0.4, 0.3]),
         std: Some([0.2, 0.25, 0.5]),
         resolution: Some(Size::Pair([16, 24])),
-        ..Given::default()
+        ..Declared::default()
     }
 }
 
-fn load(path: &Path, torchscript: Given) -> Result<Box<dyn Backbone>, String> {
+fn load(path: &Path, torchscript: Declared) -> Result<Box<dyn Backbone>, String> {
     let options = BuildOptions {
         torchscript,
         ..BuildOptions::default()
@@ -71,7 +71,7 @@ fn tokens_width(tensor: &Tensor) -> i64 {
 
 #[test]
 fn settings_come_from_the_toml_beside_the_file() {
-    let model = load(&fixture("torchscript/nhwc.pt"), Given::default()).unwrap();
+    let model = load(&fixture("torchscript/nhwc.pt"), Declared::default()).unwrap();
     assert_eq!(model.info().preferred, (16, 24));
     let features = backbone::run(&*model, &expected("input"), &Request::default()).unwrap();
     assert_eq!(features.grid, (2, 3));
@@ -82,10 +82,10 @@ fn settings_come_from_the_toml_beside_the_file() {
 
 #[test]
 fn flags_overrule_the_toml() {
-    let flags = Given {
-        layout: Some(Layout::Nchw),
+    let flags = Declared {
+        layout: Some(OutputAxes::Nchw),
         step: Some(4),
-        ..Given::default()
+        ..Declared::default()
     };
     let model = load(&fixture("torchscript/nhwc.pt"), flags).unwrap();
     // [B, 2, 3, 4] read as [B, C, h, w]: two channels on a grid of 3 x 4.
@@ -99,19 +99,19 @@ fn bad_settings_and_bad_programs_are_errors() {
     std::fs::copy(fixture("torchscript/pair.pt"), &program).unwrap();
     let toml = folder.path().join("model.toml");
     std::fs::write(&toml, "means = [0, 0, 0]").unwrap();
-    let error = load(&program, Given::default()).err().unwrap();
+    let error = load(&program, Declared::default()).err().unwrap();
     assert!(
         error.contains("model.toml") && error.contains("means"),
         "{error}"
     );
     std::fs::write(&toml, "std = [0.0, 1.0, 1.0]").unwrap();
-    let error = load(&program, Given::default()).err().unwrap();
+    let error = load(&program, Declared::default()).err().unwrap();
     assert!(
         error.contains("standard deviations must be positive"),
         "{error}"
     );
     std::fs::write(&toml, "resolution = 16\nfixed = true").unwrap();
-    let model = load(&program, Given::default()).unwrap();
+    let model = load(&program, Declared::default()).unwrap();
     let x = Tensor::zeros([1, 3, 32, 32], (Kind::Float, Device::Cpu));
     let error = backbone::run(&*model, &x, &Request::default())
         .err()
@@ -119,7 +119,7 @@ fn bad_settings_and_bad_programs_are_errors() {
         .to_string();
     assert!(error.contains("takes 16x16 only"), "{error}");
     std::fs::write(&toml, "resolution = 4").unwrap();
-    let error = load(&program, Given::default()).err().unwrap();
+    let error = load(&program, Declared::default()).err().unwrap();
     assert!(error.contains("model.pt: the program failed"), "{error}");
 }
 
@@ -129,7 +129,7 @@ fn a_traced_efficientnet() {
     let Some(path) = shared("real/efficientnet_lite0.torchscript.pt") else {
         return;
     };
-    let model = load(&path, Given::default()).unwrap();
+    let model = load(&path, Declared::default()).unwrap();
     let info = model.info();
     assert_eq!((info.summary_dim, info.spatial_dim), (1280, 1280));
     assert_eq!((info.step, info.parameters), (32, 4_652_008));

@@ -10,7 +10,9 @@ use radio_eval::models::radio::{Draws, RadioVit};
 use radio_eval::models::{Backbone, BuildOptions, Features, Purpose, Request, backbone, zoo};
 use radio_eval::runtime::shim::Autocast;
 use radio_eval::weights::spectral::SpectralWeight;
-use radio_eval::weights::{Checkpoint, LazyTensor, ParamStore, Registry, Source, safetensors};
+use radio_eval::weights::{
+    Checkpoint, LazyTensor, ParamStore, Registry, WeightSource, safetensors,
+};
 use serde_json::json;
 use std::collections::HashMap;
 use std::path::Path;
@@ -358,7 +360,7 @@ fn e_radio_in_train_mode() {
     arguments["teachers"] = json!(names);
     arguments["mlp_version"] = json!("v2");
     let checkpoint = Checkpoint {
-        source: Source::File(tensors),
+        source: WeightSource::File(tensors),
         config: arguments,
         ..trunk
     };
@@ -430,7 +432,7 @@ fn spectral_weights_in_train_mode() {
         (format!("{state}._sn_version"), Tensor::from_slice(&[2i64])),
     ];
     let checkpoint = Checkpoint {
-        source: Source::File(tensors.into_iter().map(|(k, t)| (k, lazy(t))).collect()),
+        source: WeightSource::File(tensors.into_iter().map(|(k, t)| (k, lazy(t))).collect()),
         ..Checkpoint::random(serde_json::Value::Null, 0)
     }
     .with_provenance();

@@ -2,7 +2,7 @@
 //! note of what was taken, and sentences where there is none.
 
 use crate::common::{fixture, shared};
-use radio_eval::models::recognise::{self, Found};
+use radio_eval::models::recognise::{self, Recognised};
 use radio_eval::models::{Backbone, BuildOptions, Request, backbone, text};
 use radio_eval::weights::Checkpoint;
 use serde_json::{Value, json};
@@ -37,12 +37,12 @@ impl Scratch {
         self.0.path().join("model.safetensors")
     }
 
-    fn find(&self) -> radio_eval::Result<Found> {
+    fn find(&self) -> radio_eval::Result<Recognised> {
         recognise::find(&Checkpoint::open(&self.file())?)
     }
 
     #[track_caller]
-    fn found(&self) -> Found {
+    fn found(&self) -> Recognised {
         self.find().unwrap_or_else(|e| panic!("{e}"))
     }
 

@@ -121,7 +121,7 @@ pub fn run(args: &Ade20kArgs, progress: bool) -> anyhow::Result<Outcome> {
         &args.output.tables,
     )?;
     let data = segmentation::open(&args.data.name(), &args.data.options())?;
-    results.told(&data.warnings);
+    results.already_warned(&data.warnings);
     let specs = args.model.specs()?;
     let outcome = specs.iter().try_for_each(|spec| {
         let options = args

@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use crate::runtime::home;
-use crate::tasks::cache::{self, Entry, Selection};
+use crate::tasks::cache::{self, CachedItem, Selection};
 use crate::{Error, Result};
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::NOTHING};
@@ -73,7 +73,7 @@ pub fn run(args: &CacheArgs) -> anyhow::Result<Outcome> {
 }
 
 /// Takes the chosen entries away; returns those that went.
-fn pruned<'a>(entries: &'a [Entry], args: &PruneArgs) -> Result<Vec<&'a Entry>> {
+fn pruned<'a>(entries: &'a [CachedItem], args: &PruneArgs) -> Result<Vec<&'a CachedItem>> {
     if !args.all && args.older_than.is_none() && args.model.is_none() {
         return Err(Error::usage(
             "say what to take away: --older-than AGE, --model NAME or --all",
@@ -96,7 +96,7 @@ fn pruned<'a>(entries: &'a [Entry], args: &PruneArgs) -> Result<Vec<&'a Entry>> 
     Ok(removed)
 }
 
-fn table(entries: &[Entry]) -> String {
+fn table(entries: &[CachedItem]) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING);
     table.set_header(["what", "model", "size", "last used", "done", "where"]);

@@ -3,7 +3,7 @@
 use super::numbers;
 use super::tables::TableArgs;
 use crate::models::radio1d::{self, MOST_TOKENS, Neck};
-use crate::models::torchscript::{Given, Layout};
+use crate::models::torchscript::{Declared, OutputAxes};
 use crate::models::{BuildOptions, ModelSpec, Window, clip, eradio, radio};
 use crate::runtime::device::{self, default_threads};
 use crate::runtime::{Precision, Rank, Runtime};
@@ -142,14 +142,14 @@ impl ModelArgs {
             clip: clip::Options {
                 tokens_before_norm: self.tokens_before_norm,
             },
-            radio1d: radio1d::Given {
+            radio1d: radio1d::CodeOptions {
                 tokens: None,
                 neck: self.neck,
             },
-            torchscript: Given {
+            torchscript: Declared {
                 step: self.step,
-                layout: self.nhwc.then_some(Layout::Nhwc),
-                ..Given::default()
+                layout: self.nhwc.then_some(OutputAxes::Nhwc),
+                ..Declared::default()
             },
             ..BuildOptions::default()
         }

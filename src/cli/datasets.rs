@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use crate::config::DatasetLayout;
-use crate::data::catalogue::{self, Entry};
+use crate::data::catalogue::{self, DatasetEntry};
 use crate::data::summary::{Summary, summarise};
 use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
@@ -58,7 +58,7 @@ pub fn run(args: &DatasetsArgs) -> anyhow::Result<Outcome> {
     })
 }
 
-fn list(entries: &[Entry], json: bool) -> anyhow::Result<()> {
+fn list(entries: &[DatasetEntry], json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     if json {
         let mut rows = Vec::new();

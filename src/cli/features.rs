@@ -11,7 +11,7 @@ use crate::models::{Request, resolve};
 use crate::report::ModelPart;
 use crate::runtime::limits::check_batch;
 use crate::tasks::features::export::Export;
-use crate::tasks::features::{self, Extracted};
+use crate::tasks::features::{self, Outputs};
 use crate::weights::safetensors;
 use crate::{Error, Result};
 use clap::Args;
@@ -90,7 +90,7 @@ pub fn run(args: &FeaturesArgs, progress: bool) -> anyhow::Result<Outcome> {
         metadata.insert("transform".into(), transform.describe().to_string());
         let export = Export {
             model: &model,
-            part: &ModelPart::of(&model)?,
+            part: &ModelPart::for_model(&model)?,
             adaptors: &args.adaptor,
             transform,
             size,
@@ -112,7 +112,7 @@ fn tensor(
     args: &FeaturesArgs,
     backbone: &dyn crate::models::Backbone,
     device: Device,
-) -> Result<Extracted> {
+) -> Result<Outputs> {
     if args.resolution.is_some() {
         return Err(Error::usage(
             "--resolution is for images; a tensor has its own size",

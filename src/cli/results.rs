@@ -50,7 +50,7 @@ impl<'a> Results<'a> {
     }
 
     /// Warnings that are on the terminal already: those of the data, told when it was opened.
-    pub fn told(&mut self, warnings: &[String]) {
+    pub fn already_warned(&mut self, warnings: &[String]) {
         self.warned.extend(warnings.iter().cloned());
     }
 

@@ -350,7 +350,7 @@ fn framing_of(manifest: &Manifest) -> Result<Framing> {
 
 /// The model and precision given must be those of the export.
 fn expect_same(manifest: &Manifest, model: &Resolved, runtime: &Runtime) -> Result<()> {
-    let part = crate::report::ModelPart::of(model)?;
+    let part = crate::report::ModelPart::for_model(model)?;
     let exported = &manifest.export.model;
     if (&part.sha256, &part.settings) != (&exported.sha256, &exported.settings) {
         return Err(Error::usage(format!(

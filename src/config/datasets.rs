@@ -10,7 +10,7 @@ use toml::Spanned;
 /// What a data set is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Task {
+pub enum DatasetTask {
     /// One class per image (kNN, zero-shot).
     Classification,
     /// A mask of class ids per image (linear probe).
@@ -23,14 +23,14 @@ pub enum Task {
     Images,
 }
 
-impl Task {
+impl DatasetTask {
     pub fn name(self) -> &'static str {
         match self {
-            Task::Classification => "classification",
-            Task::Segmentation => "segmentation",
-            Task::Coco => "coco",
-            Task::Llava => "llava",
-            Task::Images => "images",
+            DatasetTask::Classification => "classification",
+            DatasetTask::Segmentation => "segmentation",
+            DatasetTask::Coco => "coco",
+            DatasetTask::Llava => "llava",
+            DatasetTask::Images => "images",
         }
     }
 }
@@ -52,7 +52,7 @@ pub enum DatasetLayout {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatasetConfig {
-    pub task: Task,
+    pub task: DatasetTask,
     /// One sentence for the list.
     pub about: String,
     /// Page to get it from, where it is not shipped.
@@ -136,7 +136,7 @@ impl DatasetConfig {
         if self.splits.is_empty() {
             return Some("has no split; write [NAME.splits.val] with a `path`".into());
         }
-        if self.layout.is_some() && self.task != Task::Classification {
+        if self.layout.is_some() && self.task != DatasetTask::Classification {
             return Some(format!(
                 "`layout` is for classification only, its task is {}",
                 self.task.name()
@@ -144,13 +144,13 @@ impl DatasetConfig {
         }
         for (name, split) in &self.splits {
             let missing = match self.task {
-                Task::Segmentation => split.images.is_none() || split.annotations.is_none(),
-                Task::Coco | Task::Llava => split.annotations.is_none(),
-                Task::Classification | Task::Images => false,
+                DatasetTask::Segmentation => split.images.is_none() || split.annotations.is_none(),
+                DatasetTask::Coco | DatasetTask::Llava => split.annotations.is_none(),
+                DatasetTask::Classification | DatasetTask::Images => false,
             };
             if missing {
                 return Some(match self.task {
-                    Task::Segmentation => {
+                    DatasetTask::Segmentation => {
                         format!("split `{name}` needs `images` and `annotations`")
                     }
                     _ => format!("split `{name}` needs `annotations`"),

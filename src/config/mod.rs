@@ -3,4 +3,4 @@
 pub mod datasets;
 pub mod toml_file;
 
-pub use datasets::{DatasetConfig, DatasetLayout, SplitConfig, Task};
+pub use datasets::{DatasetConfig, DatasetLayout, DatasetTask, SplitConfig};

@@ -2,7 +2,7 @@
 
 use crate::config::DatasetLayout;
 use crate::config::datasets;
-pub use crate::config::{DatasetConfig, SplitConfig, Task};
+pub use crate::config::{DatasetConfig, DatasetTask, SplitConfig};
 use crate::data::{brace, paths};
 use crate::hub::{HubCache, RepoKind};
 use crate::runtime::home;
@@ -18,11 +18,11 @@ const DATA: &str = "RADIO_EVAL_DATA";
 
 /// Every data set known by name.
 pub struct Catalogue {
-    pub entries: Vec<Entry>,
+    pub entries: Vec<DatasetEntry>,
 }
 
 /// A data set known by name.
-pub struct Entry {
+pub struct DatasetEntry {
     pub name: String,
     pub config: DatasetConfig,
 }
@@ -39,7 +39,7 @@ pub fn load() -> Result<Catalogue> {
     }
     let entries = entries
         .into_iter()
-        .map(|(name, config)| Entry { name, config })
+        .map(|(name, config)| DatasetEntry { name, config })
         .collect();
     Ok(Catalogue { entries })
 }
@@ -48,7 +48,7 @@ impl Catalogue {
     /// The entry called `spec`; `None` where `spec` is a path. An existing path wins only when
     /// it is written as one (with a `/`), so that a folder called `ade20k` in the current folder
     /// does not silently replace the data set.
-    pub fn find(&self, spec: &str) -> Result<Option<&Entry>> {
+    pub fn find(&self, spec: &str) -> Result<Option<&DatasetEntry>> {
         if let Some(entry) = self.entries.iter().find(|e| e.name == spec) {
             return Ok(Some(entry));
         }
@@ -70,13 +70,13 @@ impl Catalogue {
     }
 }
 
-impl Entry {
+impl DatasetEntry {
     pub fn layout(&self) -> Option<DatasetLayout> {
         self.config.layout
     }
 
     /// An error when the data set is for something else.
-    pub fn expect_task(&self, task: Task) -> Result<()> {
+    pub fn expect_task(&self, task: DatasetTask) -> Result<()> {
         if self.config.task == task {
             return Ok(());
         }

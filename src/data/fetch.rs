@@ -1,10 +1,10 @@
 //! Which files of a repository make a data set.
 
-use super::catalogue::Entry;
+use super::catalogue::DatasetEntry;
 use crate::{Error, Result};
 
 /// The files that the entry's splits name; `listed` are the files of the repository.
-pub fn files(entry: &Entry, listed: &[String]) -> Result<Vec<String>> {
+pub fn files(entry: &DatasetEntry, listed: &[String]) -> Result<Vec<String>> {
     let mut chosen: Vec<String> = Vec::new();
     for split in entry.config.splits.values() {
         for pattern in std::iter::once(&split.path).chain(&split.annotations) {

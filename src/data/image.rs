@@ -54,7 +54,7 @@ impl Region {
 
 /// A rectangle that was cut out of a larger image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part<'a> {
+pub struct Cutout<'a> {
     pub pixels: Cow<'a, RgbImage>,
     /// Its top left in the whole image.
     pub x: usize,
@@ -64,9 +64,9 @@ pub struct Part<'a> {
     pub height: usize,
 }
 
-impl<'a> From<Cow<'a, RgbImage>> for Part<'a> {
+impl<'a> From<Cow<'a, RgbImage>> for Cutout<'a> {
     fn from(pixels: Cow<'a, RgbImage>) -> Self {
-        Part {
+        Cutout {
             x: 0,
             y: 0,
             width: pixels.width,
@@ -76,13 +76,13 @@ impl<'a> From<Cow<'a, RgbImage>> for Part<'a> {
     }
 }
 
-impl<'a> From<&'a RgbImage> for Part<'a> {
+impl<'a> From<&'a RgbImage> for Cutout<'a> {
     fn from(image: &'a RgbImage) -> Self {
         Cow::Borrowed(image).into()
     }
 }
 
-impl From<RgbImage> for Part<'_> {
+impl From<RgbImage> for Cutout<'_> {
     fn from(image: RgbImage) -> Self {
         Cow::<RgbImage>::Owned(image).into()
     }

@@ -9,7 +9,7 @@ use crate::runtime::Runtime;
 use std::sync::Arc;
 use tch::Device;
 
-pub use super::pipeline::{Batch, Skipped};
+pub use super::pipeline::{Batch, SkippedSample};
 
 /// How to load.
 #[derive(Debug, Clone, Copy)]

@@ -1,7 +1,7 @@
 //! What a data set holds and whether it is whole: `radio-eval datasets`.
 
 use super::brace;
-use super::catalogue::{self, Entry, Task};
+use super::catalogue::{self, DatasetEntry, DatasetTask};
 use super::classification::{self, is_image};
 use super::fingerprint::fingerprint;
 use super::paths;
@@ -35,7 +35,7 @@ pub struct SplitSummary {
 #[derive(Debug, Clone, Serialize)]
 pub struct Summary {
     pub name: String,
-    pub task: Task,
+    pub task: DatasetTask,
     pub path: PathBuf,
     pub classes: Option<usize>,
     pub splits: Vec<SplitSummary>,
@@ -53,8 +53,8 @@ pub fn summarise(spec: &str, layout: Option<DatasetLayout>, thorough: bool) -> R
     let catalogue = catalogue::load()?;
     let entry = catalogue.find(spec)?;
     let mut summary = match entry.map(|e| e.config.task) {
-        Some(Task::Segmentation) => segmentation_set(spec, thorough)?,
-        Some(Task::Classification) => classification_set(spec, layout, thorough)?,
+        Some(DatasetTask::Segmentation) => segmentation_set(spec, thorough)?,
+        Some(DatasetTask::Classification) => classification_set(spec, layout, thorough)?,
         Some(_) => other_set(entry, thorough)?,
         // A folder pair of images and masks, whole or not, or else classes.
         None => match segmentation::recognises(Path::new(paths::expand(spec)?.as_ref())) {
@@ -122,7 +122,7 @@ fn classification_set(
     problems.extend(one_class.map(|error| error.to_string()));
     Ok(Summary {
         name: set.name,
-        task: Task::Classification,
+        task: DatasetTask::Classification,
         path: set.path,
         classes: Some(classes),
         splits,
@@ -159,7 +159,7 @@ fn segmentation_set(spec: &str, thorough: bool) -> Result<Summary> {
     }
     Ok(Summary {
         name: set.name,
-        task: Task::Segmentation,
+        task: DatasetTask::Segmentation,
         path: set.path,
         classes: Some(set.rule.classes.len()),
         splits,
@@ -170,7 +170,7 @@ fn segmentation_set(spec: &str, thorough: bool) -> Result<Summary> {
 }
 
 /// Data sets that later tasks read: images are counted, annotation files must be there.
-fn other_set(entry: Option<&Entry>, thorough: bool) -> Result<Summary> {
+fn other_set(entry: Option<&DatasetEntry>, thorough: bool) -> Result<Summary> {
     let entry = entry.ok_or_else(|| Error::usage("not a data set of the catalogue"))?;
     let root = entry.root()?;
     let (mut problems, mut checked) = (Vec::new(), Vec::new());
@@ -251,7 +251,7 @@ impl Source for Images {
 }
 
 /// Notes where counts differ from the catalogue's.
-fn compare(summary: &mut Summary, entry: &Entry) {
+fn compare(summary: &mut Summary, entry: &DatasetEntry) {
     if let (Some(found), Some(expected)) = (summary.classes, entry.config.classes)
         && found != expected as usize
     {
@@ -262,7 +262,7 @@ fn compare(summary: &mut Summary, entry: &Entry) {
     for split in &mut summary.splits {
         split.expected = entry.split(&split.name).and_then(|s| s.samples);
         // A conversation may have no picture, a picture several conversations.
-        let comparable = entry.config.task != Task::Llava;
+        let comparable = entry.config.task != DatasetTask::Llava;
         if let Some(expected) = split.expected.filter(|&n| comparable && n != split.samples) {
             summary.problems.push(format!(
                 "split {} has {} images, expected {expected}",
@@ -277,7 +277,7 @@ fn compare(summary: &mut Summary, entry: &Entry) {
     }
 }
 
-fn checksums(summary: &mut Summary, entry: &Entry) -> Result<()> {
+fn checksums(summary: &mut Summary, entry: &DatasetEntry) -> Result<()> {
     for (file, expected) in entry.checksums() {
         let path = summary.path.join(file);
         let found = remembered::of_file(&path)?;

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
 /// A file's rows.
-pub struct Table {
+pub struct Rows {
     path: PathBuf,
     /// Column names, where the first row holds such.
     header: Option<Vec<String>>,
@@ -31,7 +31,7 @@ pub struct Wanted<'a> {
     pub names: &'a [&'a str],
 }
 
-impl Table {
+impl Rows {
     pub fn read(path: &Path) -> Result<Self> {
         Self::parse(&utf8::read(path)?, path)
     }
@@ -42,7 +42,7 @@ impl Table {
             Some(separator) => separated(text, separator, path)?,
             None => spaced(text),
         };
-        Ok(Table {
+        Ok(Rows {
             path: path.to_path_buf(),
             header: None,
             rows,
@@ -208,8 +208,8 @@ mod tests {
         names: &["label", "classname"],
     };
 
-    fn table(text: &str) -> Table {
-        Table::parse(text, Path::new("t"))
+    fn table(text: &str) -> Rows {
+        Rows::parse(text, Path::new("t"))
             .unwrap()
             .with_header(&[&CLASS], &[])
     }
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn unquoted_separators_are_told_with_their_line() {
-        let error = Table::parse("a.jpg,cat\nb.jpg,dog,big\n", Path::new("t"))
+        let error = Rows::parse("a.jpg,cat\nb.jpg,dog,big\n", Path::new("t"))
             .err()
             .unwrap();
         assert!(

@@ -162,7 +162,7 @@ impl<'a> Plan<'a> {
         while done < remote.size {
             interrupt::check()?;
             let before = done;
-            match self.part(remote, what, file, &mut done, progress) {
+            match self.request(remote, what, file, &mut done, progress) {
                 Ok(()) => {}
                 Err(failure) => {
                     if done > before {
@@ -176,7 +176,7 @@ impl<'a> Plan<'a> {
     }
 
     /// One request's worth of the file, from byte `done` on.
-    fn part(
+    fn request(
         &self,
         remote: &RemoteFile,
         what: &str,

@@ -130,7 +130,7 @@ pub struct ImageAreas {
 
 impl ImageAreas {
     /// From the confusion matrix of this image alone.
-    pub fn of(confusion: &Confusion) -> Self {
+    pub fn from_confusion(confusion: &Confusion) -> Self {
         let areas = confusion.areas().into_iter().enumerate();
         ImageAreas {
             classes: areas
@@ -188,7 +188,10 @@ mod tests {
         two.add(&[0, 1], &[0, 0]);
         two.add(&[1], &[1]);
         assert_eq!(one, two);
-        let areas = [ImageAreas::of(&one), ImageAreas::of(&two)];
+        let areas = [
+            ImageAreas::from_confusion(&one),
+            ImageAreas::from_confusion(&two),
+        ];
         one.merge(&two);
         assert_eq!(miou_of(&areas, &[0, 1], 2), one.score().miou);
         assert_eq!(miou_of(&areas, &[1, 1], 2), two.score().miou);

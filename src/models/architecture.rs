@@ -3,7 +3,7 @@
 use super::backbone::Backbone;
 use super::options::{BuildOptions, Flag};
 use super::recognise;
-use crate::weights::{Checkpoint, Source};
+use crate::weights::{Checkpoint, WeightSource};
 use crate::{Error, Result};
 use serde_json::Value;
 use tch::Kind;
@@ -25,7 +25,7 @@ pub trait Architecture: Sync {
         &[]
     }
 
-    /// Builds the network; strict about tensors. With [`crate::weights::Source::Random`], sizes
+    /// Builds the network; strict about tensors. With [`crate::weights::WeightSource::Random`], sizes
     /// come from `checkpoint.config` alone.
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>>;
 
@@ -81,7 +81,7 @@ pub(super) fn check_trainable(
             "weights are trained in fp32; for passes in bf16 or fp16 use autocast",
         ));
     }
-    if matches!(checkpoint.source, Source::Random(_)) && !architecture.trains_from_scratch() {
+    if matches!(checkpoint.source, WeightSource::Random(_)) && !architecture.trains_from_scratch() {
         return Err(Error::usage(format!(
             "{name} networks are trained from a checkpoint only, not from random weights"
         )));

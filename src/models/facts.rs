@@ -15,7 +15,7 @@ pub fn float(config: &Value, names: &[&str]) -> Option<f64> {
 }
 
 /// A size that must be known and positive; `what` names it in the error.
-pub fn known(checkpoint: &Checkpoint, what: &str, value: Option<i64>) -> Result<i64> {
+pub fn required_size(checkpoint: &Checkpoint, what: &str, value: Option<i64>) -> Result<i64> {
     match value {
         Some(n) if n > 0 => Ok(n),
         Some(n) => Err(Error::file(
@@ -26,14 +26,14 @@ pub fn known(checkpoint: &Checkpoint, what: &str, value: Option<i64>) -> Result<
             &checkpoint.path,
             format!(
                 "neither the config nor the tensors say the {what}{}; put the model's own config.json beside the weights",
-                seen(checkpoint)
+                beside_weights(checkpoint)
             ),
         )),
     }
 }
 
 /// What lies beside the weights all the same, for errors about what is missing there.
-pub fn seen(checkpoint: &Checkpoint) -> String {
+pub fn beside_weights(checkpoint: &Checkpoint) -> String {
     let subjects = checkpoint.descriptions.iter().map(Description::subject);
     match subjects.collect::<Vec<_>>().join(", ") {
         none if none.is_empty() => String::new(),

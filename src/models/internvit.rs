@@ -6,26 +6,26 @@
 //! other teachers: RMS norms, queries and keys normalised over all heads together, no bias on
 //! qkv. The 448 px model lacks the last three blocks, so blocks are counted in the file.
 
-use super::facts::{check_heads, float, int, known};
+use super::facts::{check_heads, float, int, required_size};
 use super::layers::{Activation, LayerNorm, Linear, Mlp, attention};
 use super::normalise::{self, Constants, Normalise};
 use super::positions::{Keep, Positions, Resample, isqrt};
 use super::vit::{self, PatchEmbed, TokenSplit};
 use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features, Request};
 use crate::Result;
-use crate::weights::{Checkpoint, Layout, ParamStore, Params, Registry, Trainable};
+use crate::weights::{Checkpoint, KeyLayout, ParamStore, Params, Registry, Trainable};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use tch::{Kind, Tensor};
 
 pub struct InternVitArchitecture;
 
-fn find(checkpoint: &Checkpoint) -> Option<Layout> {
+fn find(checkpoint: &Checkpoint) -> Option<KeyLayout> {
     let prefix = ["", "vision_model."].into_iter().find(|prefix| {
         checkpoint.has(&format!("{prefix}embeddings.class_embedding"))
             && checkpoint.has(&format!("{prefix}encoder.layers.0.attn.qkv.weight"))
     })?;
-    Some(Layout::new(prefix, &[]))
+    Some(KeyLayout::new(prefix, &[]))
 }
 
 impl Architecture for InternVitArchitecture {
@@ -60,7 +60,7 @@ impl Architecture for InternVitArchitecture {
     }
 
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
-        let layout = find(checkpoint).unwrap_or_else(|| Layout::new("", &[]));
+        let layout = find(checkpoint).unwrap_or_else(|| KeyLayout::new("", &[]));
         let ours = layout.apply(checkpoint)?;
         let config = Config::read(&ours)?;
         let registry = options.registry();
@@ -96,23 +96,23 @@ impl Config {
         let patch_weight = "embeddings.patch_embedding.weight";
 
         let width = int(v, &["hidden_size"]).or_else(|| dim(patch_weight, 0));
-        let width = known(checkpoint, "width", width)?;
+        let width = required_size(checkpoint, "width", width)?;
         // 128 channels per head in the 6B, 64 in the 300M.
         let by_width = width / if width >= 3200 { 128 } else { 64 };
         let heads = int(v, &["num_attention_heads"]).or(Some(by_width));
-        let heads = known(checkpoint, "number of heads", heads)?;
+        let heads = required_size(checkpoint, "number of heads", heads)?;
         check_heads(checkpoint, width, heads)?;
         let patch = int(v, &["patch_size"]).or_else(|| dim(patch_weight, 3));
-        let patch = known(checkpoint, "patch size", patch)?;
+        let patch = required_size(checkpoint, "patch size", patch)?;
         let in_file = checkpoint.tensors().is_some();
         let depth = if in_file {
             Some(checkpoint.count("encoder.layers.", ".norm1.weight") as i64)
         } else {
             int(v, &["num_hidden_layers"])
         };
-        let depth = known(checkpoint, "number of blocks", depth)?;
+        let depth = required_size(checkpoint, "number of blocks", depth)?;
         let hidden = int(v, &["intermediate_size"]).or_else(|| dim(&first("mlp.fc1.weight"), 0));
-        let hidden = known(checkpoint, "MLP width", hidden)?;
+        let hidden = required_size(checkpoint, "MLP width", hidden)?;
         let rows = dim("embeddings.position_embedding", 1).map(|rows| rows - 1);
         let image = int(v, &["image_size"]).unwrap_or(224);
         let flag = |name: &str, tensor: &str| {
@@ -276,7 +276,7 @@ impl InternVit {
         let rows = 1 + config.side * config.side;
         let table = p.get_f32("position_embedding", &[1, rows, width])?;
         let (rule, keep) = (Resample::Plain, Keep::SameGrid);
-        let constants = Constants::of(checkpoint, options, normalise::IMAGENET)?;
+        let constants = Constants::from_checkpoint(checkpoint, options, normalise::IMAGENET)?;
         let mut model = InternVit {
             normalise: Normalise::new(constants.mean_std, options.device, options.run_kind()),
             patch_embed: PatchEmbed::new(&p.pp("patch_embedding"), patch, width, true)?,

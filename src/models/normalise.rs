@@ -90,7 +90,11 @@ impl Constants {
     /// What a checkpoint brings along (open_clip's `preprocess_cfg`, a transformers
     /// `preprocessor_config.json` beside the weights, bare `mean`/`std`), else `default`; the user's
     /// own where given.
-    pub fn of(checkpoint: &Checkpoint, options: &BuildOptions, default: MeanStd) -> Result<Self> {
+    pub fn from_checkpoint(
+        checkpoint: &Checkpoint,
+        options: &BuildOptions,
+        default: MeanStd,
+    ) -> Result<Self> {
         let found = brought(checkpoint).unwrap_or_else(|| Constants {
             mean_std: default,
             source: "the architecture's own, as nothing beside the weights says others".into(),

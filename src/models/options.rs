@@ -36,11 +36,11 @@ pub struct BuildOptions {
     /// (default), or 1e-5 as with timm <= 1.0.15.
     pub attention_head_eps: Option<f64>,
     pub radio: radio::Options,
-    pub radio1d: radio1d::Given,
+    pub radio1d: radio1d::CodeOptions,
     pub eradio: eradio::Options,
     pub clip: clip::Options,
     /// What the user says about a TorchScript file.
-    pub torchscript: torchscript::Given,
+    pub torchscript: torchscript::Declared,
     /// Facts the zoo knows and the file does not; `Null` for a path.
     pub zoo_hints: Value,
 }
@@ -55,10 +55,10 @@ impl Default for BuildOptions {
             std: None,
             attention_head_eps: None,
             radio: radio::Options::default(),
-            radio1d: radio1d::Given::default(),
+            radio1d: radio1d::CodeOptions::default(),
             eradio: eradio::Options::default(),
             clip: clip::Options::default(),
-            torchscript: torchscript::Given::default(),
+            torchscript: torchscript::Declared::default(),
             zoo_hints: Value::Null,
         }
     }
@@ -101,11 +101,11 @@ impl BuildOptions {
     }
 
     pub fn run_precision(&self) -> Precision {
-        Precision::of(self.run_kind())
+        Precision::from_kind(self.run_kind())
     }
 
     /// The flags of single families that were given.
-    fn given(&self) -> Vec<Flag> {
+    fn given_flags(&self) -> Vec<Flag> {
         let flags = [
             (Flag::AttentionHeadEps, self.attention_head_eps.is_some()),
             (Flag::Neck, self.radio1d.neck.is_some()),
@@ -127,7 +127,11 @@ impl BuildOptions {
     /// An error naming a flag that would do nothing to a network of `architecture`.
     pub(super) fn check_flags(&self, architecture: &dyn Architecture) -> Result<()> {
         let known = architecture.flags();
-        let Some(flag) = self.given().into_iter().find(|flag| !known.contains(flag)) else {
+        let Some(flag) = self
+            .given_flags()
+            .into_iter()
+            .find(|flag| !known.contains(flag))
+        else {
             return Ok(());
         };
         let knowing = ARCHITECTURES.iter().filter(|a| a.flags().contains(&flag));

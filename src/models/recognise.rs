@@ -7,19 +7,19 @@ use super::backbone::Backbone;
 use super::options::{BuildOptions, Purpose};
 use super::torchscript::TorchScript;
 use crate::weights::sets::{self, Set};
-use crate::weights::{Checkpoint, Source, diagnose};
+use crate::weights::{Checkpoint, WeightSource, diagnose};
 use crate::{Error, Result};
 use serde_json::{Value, json};
 
 /// A network in a file.
-pub struct Found {
+pub struct Recognised {
     pub architecture: &'static dyn Architecture,
     /// Its tensors under the names the architecture knows, and the description that is its own
     /// (`Null` where there is none).
     pub checkpoint: Checkpoint,
 }
 
-impl Found {
+impl Recognised {
     /// Builds the network; errors name the file's own tensors.
     pub fn build(&self, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
         options.check_flags(self.architecture)?;
@@ -38,7 +38,7 @@ impl Found {
     }
 }
 
-impl Found {
+impl Recognised {
     /// Names the file's own tensors in an error about one; where the names tell what was saved
     /// instead of a network (adapters, shards), says that.
     fn explain(&self, error: Error) -> Error {
@@ -77,12 +77,12 @@ impl Found {
 }
 
 /// Finds the network that `checkpoint` holds, or says what the file is instead.
-pub fn find(checkpoint: &Checkpoint) -> Result<Found> {
+pub fn find(checkpoint: &Checkpoint) -> Result<Recognised> {
     let architecture = match &checkpoint.source {
-        Source::File(_) => return in_file(checkpoint),
+        WeightSource::File(_) => return in_file(checkpoint),
         // Whatever lies beside a program describes something else.
-        Source::TorchScript => Some(&TorchScript as &'static dyn Architecture),
-        Source::Random(_) => ARCHITECTURES
+        WeightSource::TorchScript => Some(&TorchScript as &'static dyn Architecture),
+        WeightSource::Random(_) => ARCHITECTURES
             .iter()
             .copied()
             .find(|architecture| architecture.recognises(checkpoint)),
@@ -91,7 +91,7 @@ pub fn find(checkpoint: &Checkpoint) -> Result<Found> {
         let reason = "the config is of no architecture known here";
         Error::file(&checkpoint.path, reason)
     })?;
-    Ok(Found {
+    Ok(Recognised {
         architecture,
         checkpoint: checkpoint.clone(),
     })
@@ -100,7 +100,7 @@ pub fn find(checkpoint: &Checkpoint) -> Result<Found> {
 /// An architecture with the dictionary in which it knows itself, and where that lies.
 type Described = (&'static dyn Architecture, Option<(Value, String)>);
 
-fn in_file(checkpoint: &Checkpoint) -> Result<Found> {
+fn in_file(checkpoint: &Checkpoint) -> Result<Recognised> {
     let described: Vec<Described> = ARCHITECTURES
         .iter()
         .map(|&architecture| (architecture, description(checkpoint, architecture)))
@@ -134,7 +134,7 @@ fn in_file(checkpoint: &Checkpoint) -> Result<Found> {
         }
         None => undescribed(checkpoint, *architecture),
     }
-    Ok(Found {
+    Ok(Recognised {
         architecture: *architecture,
         checkpoint: chosen.checkpoint,
     })

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 impl ModelPart {
     /// What a record says about a loaded model; hashes the weight files.
-    pub fn of(model: &Resolved) -> Result<Self> {
+    pub fn for_model(model: &Resolved) -> Result<Self> {
         let info = model.backbone.info();
         Ok(ModelPart {
             name: model.name.clone(),

@@ -19,7 +19,7 @@ pub enum Precision {
 
 impl Precision {
     /// The precision of a floating kind.
-    pub fn of(kind: Kind) -> Self {
+    pub fn from_kind(kind: Kind) -> Self {
         match kind {
             Kind::BFloat16 => Precision::Bf16,
             Kind::Half => Precision::Fp16,

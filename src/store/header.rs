@@ -10,7 +10,7 @@ pub(super) const VERSION: u32 = 2;
 
 /// An image that could not be read and has no row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Skipped {
+pub struct MissingRow {
     pub index: usize,
     pub key: String,
     pub reason: String,
@@ -33,7 +33,7 @@ pub struct Header {
     pub done: usize,
     /// Images in all.
     pub total: usize,
-    pub skipped: Vec<Skipped>,
+    pub skipped: Vec<MissingRow>,
 }
 
 /// Why a header cannot be used.

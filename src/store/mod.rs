@@ -18,11 +18,11 @@ mod reader;
 mod writer;
 
 pub use column::{Column, Dtype};
-pub use header::{Header, Skipped};
+pub use header::{Header, MissingRow};
 pub use parts::{
     Share, complete, complete_parts, examine, folders, key, part_folder, parts, remove,
 };
-pub use reader::{ColumnRows, Part, Reader};
+pub use reader::{ColumnRows, Reader, StorePart};
 pub use writer::{Row, Writer};
 
 use crate::Error;

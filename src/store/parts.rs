@@ -2,7 +2,7 @@
 
 use super::header::{Header, Unusable};
 use super::lock::try_lock;
-use super::reader::{Part, Reader, check_lengths};
+use super::reader::{Reader, StorePart, check_lengths};
 use super::store_error;
 use crate::Result;
 use serde_json::Value;
@@ -65,9 +65,9 @@ pub fn complete(store: &Path, key: &Value, total: usize) -> Result<Option<Reader
     let Some(parts) = complete_parts(store, key, total)? else {
         return Ok(None);
     };
-    let parts: Option<Vec<Part>> = parts
+    let parts: Option<Vec<StorePart>> = parts
         .iter()
-        .map(|(folder, _)| Part::complete(folder, key).transpose())
+        .map(|(folder, _)| StorePart::complete(folder, key).transpose())
         .collect::<Option<Result<_>>>()
         .transpose()?;
     Ok(parts.map(Reader::new))

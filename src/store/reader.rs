@@ -1,7 +1,7 @@
 //! Rows that count, mapped into memory and read from disk as they are needed.
 
 use super::column::{Column, Dtype};
-use super::header::{Header, Skipped};
+use super::header::{Header, MissingRow};
 use super::lock::{Access, lock};
 use super::store_error;
 use crate::files::MappedFile;
@@ -12,13 +12,13 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// What one process wrote.
-pub struct Part {
+pub struct StorePart {
     header: Header,
     /// Of each column: values, and offsets where it is ragged.
     maps: Vec<(Option<MappedFile>, Option<MappedFile>)>,
 }
 
-impl Part {
+impl StorePart {
     /// The part in `folder`, if it is complete and of `key`.
     pub(super) fn complete(folder: &Path, key: &Value) -> Result<Option<Self>> {
         if !Header::path(folder).is_file() {
@@ -30,7 +30,7 @@ impl Part {
         };
         let usable =
             header.is_complete() && header.key == *key && check_lengths(folder, &header).is_ok();
-        usable.then(|| Part::map(folder, header)).transpose()
+        usable.then(|| StorePart::map(folder, header)).transpose()
     }
 
     pub(super) fn map(folder: &Path, header: Header) -> Result<Self> {
@@ -45,7 +45,7 @@ impl Part {
             };
             maps.push((values, ends));
         }
-        Ok(Part { header, maps })
+        Ok(StorePart { header, maps })
     }
 
     pub fn header(&self) -> &Header {
@@ -132,12 +132,12 @@ pub(super) fn check_lengths(folder: &Path, header: &Header) -> Result<(), String
 
 /// A whole store: its parts one after the other.
 pub struct Reader {
-    parts: Vec<Part>,
+    parts: Vec<StorePart>,
 }
 
 impl Reader {
     /// `parts`: in the order of their ranks.
-    pub fn new(parts: Vec<Part>) -> Self {
+    pub fn new(parts: Vec<StorePart>) -> Self {
         Reader { parts }
     }
 
@@ -146,7 +146,7 @@ impl Reader {
     }
 
     /// Images without a row, in order.
-    pub fn skipped(&self) -> impl Iterator<Item = &Skipped> {
+    pub fn skipped(&self) -> impl Iterator<Item = &MissingRow> {
         self.parts.iter().flat_map(|part| &part.header.skipped)
     }
 

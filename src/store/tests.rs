@@ -11,8 +11,8 @@ fn row(cells: &[Vec<u8>]) -> Row {
     }
 }
 
-fn skipped(index: usize) -> Skipped {
-    Skipped {
+fn skipped(index: usize) -> MissingRow {
+    MissingRow {
         index,
         key: "bad.jpg".into(),
         reason: "damaged".into(),

@@ -1,9 +1,9 @@
 //! A part being filled by this process alone.
 
 use super::column::Column;
-use super::header::{Header, Skipped, Unusable};
+use super::header::{Header, MissingRow, Unusable};
 use super::lock::{Access, lock};
-use super::reader::{self, Part};
+use super::reader::{self, StorePart};
 use super::store_error;
 use crate::files::write_atomically;
 use crate::{Error, Result};
@@ -26,7 +26,7 @@ pub struct Writer {
     committed: Header,
     /// What has been appended since, not yet synced.
     rows: usize,
-    skipped: Vec<Skipped>,
+    skipped: Vec<MissingRow>,
     /// Held until the writer is dropped.
     _lock: File,
 }
@@ -104,7 +104,7 @@ impl Writer {
     }
 
     /// Images skipped up to now.
-    pub fn skipped(&self) -> impl Iterator<Item = &Skipped> {
+    pub fn skipped(&self) -> impl Iterator<Item = &MissingRow> {
         self.committed.skipped.iter().chain(&self.skipped)
     }
 
@@ -141,7 +141,7 @@ impl Writer {
     /// # Errors
     /// A row that does not fit the columns, or a disk that is full: what was appended before
     /// stays, and [`Writer::commit`] still counts it.
-    pub fn append(&mut self, rows: &[Row], skipped: Vec<Skipped>) -> Result<()> {
+    pub fn append(&mut self, rows: &[Row], skipped: Vec<MissingRow>) -> Result<()> {
         for row in rows {
             self.check_row(row)?;
         }
@@ -199,13 +199,13 @@ impl Writer {
     }
 
     /// The rows that count, mapped. Lets others in.
-    pub fn finish(self) -> Result<Part> {
-        Part::map(&self.folder, self.committed)
+    pub fn finish(self) -> Result<StorePart> {
+        StorePart::map(&self.folder, self.committed)
     }
 
     /// The counted rows, mapped while the writer goes on.
-    pub fn committed_rows(&self) -> Result<Part> {
-        Part::map(&self.folder, self.committed.clone())
+    pub fn committed_rows(&self) -> Result<StorePart> {
+        StorePart::map(&self.folder, self.committed.clone())
     }
 
     fn check_row(&self, row: &Row) -> Result<()> {

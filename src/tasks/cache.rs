@@ -64,7 +64,7 @@ impl Kind {
 
 /// One thing that can be taken away by itself.
 #[derive(Debug, Clone, Serialize)]
-pub struct Entry {
+pub struct CachedItem {
     pub kind: Kind,
     pub path: PathBuf,
     pub bytes: u64,
@@ -79,21 +79,25 @@ pub struct Entry {
 }
 
 /// Every entry of the cache below `home`, the largest first.
-pub fn list(home: &Path) -> Result<Vec<Entry>> {
+pub fn list(home: &Path) -> Result<Vec<CachedItem>> {
     let mut entries = Vec::new();
     for folder in children(&home.join("cache"))? {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         let kind = Kind::of_folder(&name);
         match kind {
             // Small, many, and of use together only.
-            Kind::WeightHashes | Kind::Unknown => entries.push(Entry::new(kind, folder)),
+            Kind::WeightHashes | Kind::Unknown => entries.push(CachedItem::new(kind, folder)),
             Kind::Features => {
                 for shelf in children(&folder)? {
                     let stores = children(&shelf)?.into_iter().filter(|path| path.is_dir());
-                    entries.extend(stores.map(|path| Entry::new(kind, path)));
+                    entries.extend(stores.map(|path| CachedItem::new(kind, path)));
                 }
             }
-            _ => entries.extend(children(&folder)?.into_iter().map(|p| Entry::new(kind, p))),
+            _ => entries.extend(
+                children(&folder)?
+                    .into_iter()
+                    .map(|p| CachedItem::new(kind, p)),
+            ),
         }
     }
     entries.sort_by(|a, b| (b.bytes, &a.path).cmp(&(a.bytes, &b.path)));
@@ -108,7 +112,7 @@ pub struct Selection {
 }
 
 impl Selection {
-    pub fn takes(&self, entry: &Entry) -> bool {
+    pub fn takes(&self, entry: &CachedItem) -> bool {
         let old = |age: Duration| entry.age_s >= age.as_secs();
         let of = |model: &String| entry.model.as_ref() == Some(model);
         self.older_than.is_none_or(old) && self.model.as_ref().is_none_or(of)
@@ -116,7 +120,7 @@ impl Selection {
 }
 
 /// Takes an entry away; `false` if another process is using it.
-pub fn remove(entry: &Entry) -> Result<bool> {
+pub fn remove(entry: &CachedItem) -> Result<bool> {
     let fail = |e: std::io::Error| Error::file(&entry.path, e);
     if entry.kind.is_store() {
         if !store::remove(&entry.path)? {
@@ -146,7 +150,7 @@ fn children(folder: &Path) -> Result<Vec<PathBuf>> {
         .collect())
 }
 
-impl Entry {
+impl CachedItem {
     fn new(kind: Kind, path: PathBuf) -> Self {
         let files = || WalkDir::new(&path).into_iter().filter_map(Result::ok);
         let files = || {
@@ -156,7 +160,7 @@ impl Entry {
         };
         let used = files().filter_map(|m| m.modified().ok()).max();
         let age = used.and_then(|used| SystemTime::now().duration_since(used).ok());
-        let mut entry = Entry {
+        let mut entry = CachedItem {
             kind,
             bytes: files().map(|m| m.len()).sum(),
             age_s: age.map_or(0, |age| age.as_secs()),

@@ -1,6 +1,6 @@
 //! What the ways of classifying images with frozen features (kNN, zero-shot) share.
 
-use super::extract::{Extracted, Extractor, Output, Subset};
+use super::extract::{Extractor, FeatureRows, Output, Subset};
 use super::finished::{Finished, Predictions};
 use crate::data::Source;
 use crate::data::classification::{Class, Classification, Split};
@@ -46,13 +46,13 @@ pub trait Method {
 
 /// The features of a job's images, for all its methods.
 pub struct Splits {
-    pub val: Extracted,
-    train: Option<Extracted>,
+    pub val: FeatureRows,
+    train: Option<FeatureRows>,
 }
 
 impl Splits {
     /// The train split's, for a method that said it needs them.
-    pub fn train(&self) -> Result<&Extracted> {
+    pub fn train(&self) -> Result<&FeatureRows> {
         let train = self.train.as_ref();
         train.ok_or_else(|| Error::model("no features of the train split were asked for"))
     }
@@ -152,7 +152,7 @@ impl Job<'_> {
         let blank = Tensor::f_zeros([1, 3, height, width], (Kind::Float, device))?;
         let request = Request::adaptors(output.adaptor.as_deref());
         let features = backbone::run_unread(network, &blank, &request)?;
-        Ok(output.of(&features)?.numel())
+        Ok(output.select(&features)?.numel())
     }
 
     /// A record of `task` with what is known before it runs.
@@ -197,7 +197,7 @@ fn benchmark(data: &Classification) -> Option<&'static Benchmark> {
 }
 
 /// Puts what an extraction did into a record.
-pub fn with_features(record: RecordBuilder, features: &Extracted) -> RecordBuilder {
+pub fn with_features(record: RecordBuilder, features: &FeatureRows) -> RecordBuilder {
     let stage = format!("features_{}", features.data.split);
     let mut record = record
         .data(features.data.clone())
@@ -216,7 +216,7 @@ pub fn with_features(record: RecordBuilder, features: &Extracted) -> RecordBuild
 }
 
 /// Images/s over the images computed in this run; `None` where the cache had them all.
-pub fn images_per_s(features: &[&Extracted]) -> Option<f64> {
+pub fn images_per_s(features: &[&FeatureRows]) -> Option<f64> {
     let computed: usize = features.iter().map(|f| f.computed).sum();
     let seconds: f64 = features
         .iter()

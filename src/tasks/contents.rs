@@ -5,7 +5,7 @@ use crate::data::Source;
 use crate::data::content::{Content, ContentHash, Stamp};
 use crate::hash::{hex, sha256};
 use crate::runtime::{home, interrupt, progress};
-use crate::store::{Column, Dtype, Reader, Row, Share, Skipped, Writer, part_folder};
+use crate::store::{Column, Dtype, MissingRow, Reader, Row, Share, Writer, part_folder};
 use crate::{Error, Result};
 use rayon::prelude::*;
 use serde_json::json;
@@ -37,8 +37,8 @@ pub fn cells(content: &Content, source: &dyn Source, index: usize) -> Result<[Ve
 }
 
 /// An image that could not be read, with what was read of it.
-pub fn skipped(index: usize, key: &str, reason: &str, content: &Content) -> Skipped {
-    Skipped {
+pub fn skipped(index: usize, key: &str, reason: &str, content: &Content) -> MissingRow {
+    MissingRow {
         index,
         key: key.to_string(),
         reason: reason.to_string(),

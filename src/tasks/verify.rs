@@ -1,6 +1,6 @@
 //! Parity with reference tensors: the same input, the largest difference per output.
 
-use super::features::{self, Extracted};
+use super::features::{self, Outputs};
 use crate::models::{Backbone, Request};
 use crate::weights::StateDict;
 use crate::{Error, Result};
@@ -106,7 +106,7 @@ pub fn verify(
     })
 }
 
-/// The output (as [`Extracted`] names it) that a reference tensor is of.
+/// The output (as [`Outputs`] names it) that a reference tensor is of.
 fn output_of(name: &str, adaptors: &[String]) -> Option<(String, Form)> {
     match name {
         "features_nlc" => return Some(("spatial".into(), Form::Plain)),
@@ -137,7 +137,7 @@ fn adaptor(output: &str) -> Option<&str> {
 fn compare(
     name: &str,
     expected: &Tensor,
-    ours: &Extracted,
+    ours: &Outputs,
     output: &str,
     form: Form,
     tolerance: f64,

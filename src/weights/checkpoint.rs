@@ -13,7 +13,7 @@ pub const SEVERAL: &str = "`, `";
 
 /// Where the values come from.
 #[derive(Clone)]
-pub enum Source {
+pub enum WeightSource {
     /// A file or folder.
     File(StateDict),
     /// A TorchScript program with weights of its own.
@@ -35,7 +35,7 @@ pub struct Checkpoint {
     /// Everything that may describe the model: pickled `args` and their like, then
     /// `config.json`, `open_clip_config.json` and their like beside the file.
     pub descriptions: Vec<Description>,
-    pub source: Source,
+    pub source: WeightSource,
     /// The keys of the file that led to the tensors of `source`, with dots (`state_dict.`).
     pub within: String,
     /// The other tensors of the file (another set, an optimiser's state), by their whole path.
@@ -70,7 +70,7 @@ impl Checkpoint {
 
     /// Whether this is a TorchScript program, which is run as it is and gives no tensors.
     pub fn is_torchscript(&self) -> bool {
-        matches!(self.source, Source::TorchScript)
+        matches!(self.source, WeightSource::TorchScript)
     }
 
     /// Weights to be drawn from `seed`, for an architecture described by `config`.
@@ -80,7 +80,7 @@ impl Checkpoint {
             files: Vec::new(),
             config,
             descriptions: Vec::new(),
-            source: Source::Random(seed),
+            source: WeightSource::Random(seed),
             within: String::new(),
             rest: Arc::default(),
             prefix: String::new(),
@@ -93,8 +93,8 @@ impl Checkpoint {
     /// The tensors, or `None` for random weights.
     pub fn tensors(&self) -> Option<&StateDict> {
         match &self.source {
-            Source::File(tensors) => Some(tensors),
-            Source::Random(_) | Source::TorchScript => None,
+            WeightSource::File(tensors) => Some(tensors),
+            WeightSource::Random(_) | WeightSource::TorchScript => None,
         }
     }
 
@@ -144,13 +144,13 @@ impl Checkpoint {
 
     /// The same checkpoint, whose tensors remember their keys: for a network that is to be saved.
     pub fn with_provenance(&self) -> Self {
-        let Source::File(tensors) = &self.source else {
+        let WeightSource::File(tensors) = &self.source else {
             return self.clone();
         };
         let tensors = tensors.iter();
         let tensors = tensors.map(|(key, tensor)| (key.clone(), tensor.clone().from_key(key)));
         Checkpoint {
-            source: Source::File(tensors.collect()),
+            source: WeightSource::File(tensors.collect()),
             ..self.clone()
         }
     }
@@ -158,9 +158,9 @@ impl Checkpoint {
     /// The same checkpoint with keys renamed by `rename`; `None` drops the tensor.
     pub fn renamed(&self, mut rename: impl FnMut(&str) -> Option<String>) -> Self {
         let source = match &self.source {
-            Source::Random(seed) => Source::Random(*seed),
-            Source::TorchScript => Source::TorchScript,
-            Source::File(tensors) => Source::File(
+            WeightSource::Random(seed) => WeightSource::Random(*seed),
+            WeightSource::TorchScript => WeightSource::TorchScript,
+            WeightSource::File(tensors) => WeightSource::File(
                 tensors
                     .iter()
                     .filter_map(|(name, tensor)| Some((rename(name)?, tensor.clone())))

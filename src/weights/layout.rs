@@ -1,10 +1,10 @@
 //! The same network under other tensor names.
 //!
-//! An architecture is written against one layout ("ours", usually upstream's own). A [`Layout`] is
+//! An architecture is written against one layout ("ours", usually upstream's own). A [`KeyLayout`] is
 //! a table that says where each of those tensors lies in a file of another layout, so that the
 //! network code sees one set of names, and errors still name the tensors of the user's file.
 
-use super::checkpoint::{Checkpoint, SEVERAL, Source};
+use super::checkpoint::{Checkpoint, SEVERAL, WeightSource};
 use super::{LazyTensor, Provenance, StateDict};
 use crate::{Error, Result};
 use tch::Tensor;
@@ -12,7 +12,7 @@ use tch::Tensor;
 /// Where a tensor lies in a file of another layout. In both columns of a table `*` stands for one
 /// number, and what follows the last component (`.weight`, `.bias`) is taken over.
 #[derive(Debug, Clone, Copy)]
-pub enum Place {
+pub enum KeyPlace {
     /// The same tensor under another name.
     Named(&'static str),
     /// Several tensors, one under the other along the first axis (q, k and v of an attention).
@@ -21,48 +21,48 @@ pub enum Place {
     Transposed(&'static str),
 }
 
-impl Place {
+impl KeyPlace {
     fn names(&self) -> Vec<&'static str> {
         match self {
-            Place::Named(name) | Place::Transposed(name) => vec![name],
-            Place::Stacked(names) => names.to_vec(),
+            KeyPlace::Named(name) | KeyPlace::Transposed(name) => vec![name],
+            KeyPlace::Stacked(names) => names.to_vec(),
         }
     }
 }
 
 /// Where the tensors of a network lie in a file.
-pub struct Layout {
+pub struct KeyLayout {
     /// What stands in front of every tensor of the network in the file (`dinov2.`), or nothing.
     pub prefix: String,
-    pub table: Table,
+    pub table: KeyTable,
     /// Tensors of the network that lie outside the prefix all the same.
-    pub outside: Table,
+    pub outside: KeyTable,
 }
 
 /// (our name, place in the file)
-pub type Table = &'static [(&'static str, Place)];
+pub type KeyTable = &'static [(&'static str, KeyPlace)];
 
 /// Stands in front of tensors outside the prefix that no table knows (another tower, a
 /// classifier), so that an architecture can say at [`super::ParamStore::finish`] which it allows.
 pub const OUTSIDE: char = '^';
 
-impl Layout {
-    pub fn new(prefix: impl Into<String>, table: Table) -> Self {
-        Layout {
+impl KeyLayout {
+    pub fn new(prefix: impl Into<String>, table: KeyTable) -> Self {
+        KeyLayout {
             prefix: prefix.into(),
             table,
             outside: &[],
         }
     }
 
-    pub fn with_outside(self, outside: Table) -> Self {
-        Layout { outside, ..self }
+    pub fn with_outside(self, outside: KeyTable) -> Self {
+        KeyLayout { outside, ..self }
     }
 
     /// The same checkpoint under our names. Tensors that no table knows keep theirs (marked with
     /// [`OUTSIDE`] where they lack the prefix), so that strict loading still finds them unexpected.
     pub fn apply(&self, checkpoint: &Checkpoint) -> Result<Checkpoint> {
-        let Source::File(tensors) = &checkpoint.source else {
+        let WeightSource::File(tensors) = &checkpoint.source else {
             return Ok(checkpoint.clone());
         };
         let mut ours = StateDict::new();
@@ -85,7 +85,7 @@ impl Layout {
                 Some((our, place, found)) => {
                     let name = found.fill(our);
                     let known = ours.contains_key(&name);
-                    if known && !matches!(place, Place::Stacked(_)) {
+                    if known && !matches!(place, KeyPlace::Stacked(_)) {
                         let reason =
                             "is there twice: the file has the same tensor under another name too";
                         return Err(Error::tensor(&checkpoint.path, key, reason));
@@ -102,7 +102,7 @@ impl Layout {
             }
         }
         Ok(Checkpoint {
-            source: Source::File(ours),
+            source: WeightSource::File(ours),
             ..checkpoint.clone()
         })
     }
@@ -127,7 +127,7 @@ impl Layout {
         if let Some(outside) = ours.strip_prefix(OUTSIDE) {
             return outside.to_string();
         }
-        let named = |prefix: &str, table: Table| {
+        let named = |prefix: &str, table: KeyTable| {
             table.iter().find_map(|(our, place)| {
                 let found = matches(our, ours)?;
                 let names = place.names().into_iter();
@@ -146,15 +146,15 @@ impl Layout {
 /// The tensor that `place` describes, `tensor` being one of its parts; `key` completes the names
 /// of its patterns. An error is about the tensor named first.
 fn value(
-    place: &Place,
+    place: &KeyPlace,
     key: &dyn Fn(&str) -> String,
     tensor: &LazyTensor,
     tensors: &StateDict,
 ) -> Result<LazyTensor, (String, String)> {
     let names = match place {
-        Place::Named(_) => return Ok(tensor.clone()),
-        Place::Transposed(_) => return Ok(transposed(tensor)),
-        Place::Stacked(names) => names,
+        KeyPlace::Named(_) => return Ok(tensor.clone()),
+        KeyPlace::Transposed(_) => return Ok(transposed(tensor)),
+        KeyPlace::Stacked(names) => names,
     };
     let keys: Vec<String> = names.iter().map(|name| key(name)).collect();
     let mut parts = Vec::new();
@@ -263,13 +263,13 @@ mod tests {
     use super::*;
     use std::path::PathBuf;
 
-    const TABLE: &[(&str, Place)] = &[
-        ("blocks.*.norm1", Place::Named("layer.*.norm_before")),
+    const TABLE: &[(&str, KeyPlace)] = &[
+        ("blocks.*.norm1", KeyPlace::Named("layer.*.norm_before")),
         (
             "blocks.*.attn.qkv",
-            Place::Stacked(&["layer.*.q", "layer.*.k", "layer.*.v"]),
+            KeyPlace::Stacked(&["layer.*.q", "layer.*.k", "layer.*.v"]),
         ),
-        ("head.weight", Place::Transposed("proj")),
+        ("head.weight", KeyPlace::Transposed("proj")),
     ];
 
     fn tensor(shape: [i64; 2], start: i64) -> LazyTensor {
@@ -285,7 +285,7 @@ mod tests {
             .enumerate()
             .map(|(i, name)| (name.to_string(), tensor([2, 3], 10 * i as i64)));
         Checkpoint {
-            source: Source::File(tensors.collect()),
+            source: WeightSource::File(tensors.collect()),
             ..Checkpoint::random(serde_json::Value::Null, 0)
         }
     }
@@ -300,7 +300,7 @@ mod tests {
             "net.proj",
             "net.strange",
         ]);
-        let ours = Layout::new("net.", TABLE).apply(&file).unwrap();
+        let ours = KeyLayout::new("net.", TABLE).apply(&file).unwrap();
         let mut names: Vec<_> = ours.tensors().unwrap().keys().collect();
         names.sort();
         assert_eq!(
@@ -327,7 +327,7 @@ mod tests {
 
     #[test]
     fn errors_name_the_files_own_tensors() {
-        let layout = Layout::new("net.", TABLE);
+        let layout = KeyLayout::new("net.", TABLE);
         let file = checkpoint(&["net.layer.3.q.weight", "net.layer.3.v.weight"]);
         let error = layout.apply(&file).err().unwrap().to_string();
         assert!(error.contains("`net.layer.3.k.weight`: missing"), "{error}");

@@ -18,11 +18,11 @@ pub mod sets;
 pub mod spectral;
 pub mod trainable;
 
-pub use checkpoint::{Checkpoint, Source};
+pub use checkpoint::{Checkpoint, WeightSource};
 pub use description::Description;
 pub use element::Element;
 pub use folder::{Shard, shard};
-pub use layout::{Layout, OUTSIDE, Place, Table};
+pub use layout::{KeyLayout, KeyPlace, KeyTable, OUTSIDE};
 pub use lazy::{LazyTensor, Mapping};
 pub use params::{ParamStore, Params};
 pub use trainable::{Mode, Provenance, Registry, Trainable};

@@ -1,6 +1,6 @@
 //! Opens whatever a `--weights` path names: a file of any format, or a folder.
 
-use super::checkpoint::{Checkpoint, Source};
+use super::checkpoint::{Checkpoint, WeightSource};
 use super::folder::{self, Pick};
 use super::format::{self, Format};
 use super::lazy::Mapping;
@@ -53,7 +53,7 @@ fn empty(files: Vec<PathBuf>) -> Checkpoint {
         files,
         config: Value::Null,
         descriptions: Vec::new(),
-        source: Source::TorchScript,
+        source: WeightSource::TorchScript,
         within: String::new(),
         rest: Arc::default(),
         prefix: String::new(),
@@ -69,7 +69,7 @@ fn single(path: &Path) -> Result<Checkpoint> {
     let saved = match format::recognise(&map)? {
         Format::Safetensors => {
             let (tensors, metadata) = safetensors::parse(&map)?;
-            checkpoint.source = Source::File(tensors);
+            checkpoint.source = WeightSource::File(tensors);
             for key in ["config", "args"] {
                 let text = metadata.get(key);
                 let value: Option<Value> = text.and_then(|text| serde_json::from_str(text).ok());
@@ -84,7 +84,7 @@ fn single(path: &Path) -> Result<Checkpoint> {
         Format::Pickle => Some(pytorch::open_legacy(&map)?),
     };
     if let Some(saved) = saved {
-        checkpoint.source = Source::File(saved.tensors);
+        checkpoint.source = WeightSource::File(saved.tensors);
         checkpoint.ema = saved.path.starts_with(SPECTRAL_EMA);
         checkpoint.within = saved.path;
         checkpoint.rest = Arc::new(saved.rest);
@@ -100,7 +100,7 @@ const SPECTRAL_EMA: &str = "state_dict_ema.";
 fn sharded(shards: &[PathBuf]) -> Result<Checkpoint> {
     let mut tensors = StateDict::new();
     for shard in shards {
-        let Source::File(part) = single(shard)?.source else {
+        let WeightSource::File(part) = single(shard)?.source else {
             return Err(Error::file(shard, "is a TorchScript program, not a shard"));
         };
         for (name, tensor) in part {
@@ -110,7 +110,7 @@ fn sharded(shards: &[PathBuf]) -> Result<Checkpoint> {
         }
     }
     Ok(Checkpoint {
-        source: Source::File(tensors),
+        source: WeightSource::File(tensors),
         ..empty(shards.to_vec())
     })
 }

@@ -3,7 +3,7 @@
 //! A layer asks for each tensor by its key and the shape it must have. What was never asked for
 //! is an error at [`ParamStore::finish`], unless the architecture names it as known-dead.
 
-use super::checkpoint::{Checkpoint, Source};
+use super::checkpoint::{Checkpoint, WeightSource};
 use super::spectral::{self, Rule};
 use super::trainable::{Mode, Registry};
 use crate::rng::Rng;
@@ -56,7 +56,7 @@ impl<'a> ParamStore<'a> {
 
     /// Checks that nothing in the file was left over, except keys for which `dead` says so.
     pub fn finish(&self, dead: impl Fn(&str) -> bool) -> Result<()> {
-        let Source::File(tensors) = &self.checkpoint.source else {
+        let WeightSource::File(tensors) = &self.checkpoint.source else {
             return Ok(());
         };
         let used = self.used.borrow();
@@ -214,19 +214,19 @@ impl Params<'_> {
         let key = self.stored_key(name);
         let checkpoint = self.store.checkpoint;
         match &checkpoint.source {
-            Source::Random(seed) => {
+            WeightSource::Random(seed) => {
                 let tensor = random(*seed, &key, shape, kind, self.store.device)?;
                 Ok(match self.store.registry {
                     Some(registry) => registry.note(&key, None, tensor, is_parameter),
                     None => tensor,
                 })
             }
-            Source::TorchScript => Err(Error::tensor(
+            WeightSource::TorchScript => Err(Error::tensor(
                 &checkpoint.path,
                 &key,
                 "is inside a TorchScript program, which is run as it is",
             )),
-            Source::File(tensors) => {
+            WeightSource::File(tensors) => {
                 let stored = tensors.get(&key).ok_or_else(|| {
                     Error::tensor(
                         &checkpoint.path,

@@ -5,7 +5,7 @@
 //! more than once (student and teacher, weights and their average). [`search`] takes the names off,
 //! whatever they are, until somebody knows what is left.
 
-use super::{Checkpoint, Source, StateDict};
+use super::{Checkpoint, StateDict, WeightSource};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ pub fn search<T>(
     checkpoint: &Checkpoint,
     knows: &mut dyn FnMut(&mut Checkpoint) -> Option<T>,
 ) -> Vec<Set<T>> {
-    let Source::File(tensors) = &checkpoint.source else {
+    let WeightSource::File(tensors) = &checkpoint.source else {
         return Vec::new();
     };
     let parts = [
@@ -211,7 +211,7 @@ impl<'a> Part<'a> {
         Checkpoint {
             names: Arc::new(names.collect()),
             ema: self.whole.ema && within.starts_with(self.whole.within.as_str()),
-            source: Source::File(tensors),
+            source: WeightSource::File(tensors),
             prefix: prefix.to_string(),
             within,
             rest: Arc::default(),
@@ -221,7 +221,7 @@ impl<'a> Part<'a> {
 
     fn without_tensors(&self) -> Checkpoint {
         Checkpoint {
-            source: Source::TorchScript,
+            source: WeightSource::TorchScript,
             rest: Arc::default(),
             path: self.whole.path.clone(),
             files: self.whole.files.clone(),

@@ -8,7 +8,7 @@
 //! `mlp.w12` are scaled by row blocks. DAMP is an identity and leaves `original` alone.
 
 use super::trainable::Mode;
-use super::{Checkpoint, LazyTensor, Params, Source, StateDict};
+use super::{Checkpoint, LazyTensor, Params, StateDict, WeightSource};
 use crate::Result;
 use tch::{Kind, Tensor};
 
@@ -42,7 +42,7 @@ pub type RuleOf<'a> = &'a dyn Fn(&str) -> Rule;
 
 /// The stored state of one row block.
 #[derive(Clone)]
-struct Part {
+struct SpectralState {
     u: LazyTensor,
     v: LazyTensor,
     scale: LazyTensor,
@@ -78,7 +78,7 @@ pub fn fold(checkpoint: &Checkpoint, rule_of: RuleOf) -> Result<(Checkpoint, boo
         plain.insert(format!("{module}.weight"), weight);
     }
     let plain = Checkpoint {
-        source: Source::File(plain),
+        source: WeightSource::File(plain),
         ..checkpoint.clone()
     };
     Ok((plain, folded))
@@ -86,10 +86,10 @@ pub fn fold(checkpoint: &Checkpoint, rule_of: RuleOf) -> Result<(Checkpoint, boo
 
 /// The row blocks of a weight; `None` for one that is not normalised (the values of `attn.qkv`
 /// in some runs). One `None` for a weight that is not spectral at all.
-fn parts(tensors: &StateDict, module: &str) -> Result<Vec<Option<Part>>> {
+fn parts(tensors: &StateDict, module: &str) -> Result<Vec<Option<SpectralState>>> {
     let base = format!("{module}.{STATE}.");
     if tensors.contains_key(&format!("{base}_u")) {
-        return Ok(vec![part(tensors, &base)?]);
+        return Ok(vec![spectral_state(tensors, &base)?]);
     }
     let numbered = format!("{base}parts.");
     let stored = tensors
@@ -98,7 +98,7 @@ fn parts(tensors: &StateDict, module: &str) -> Result<Vec<Option<Part>>> {
         .max()
         .map_or(0, |last: i64| last + 1);
     (0..block_count(module, stored))
-        .map(|i| part(tensors, &format!("{numbered}{i}.")))
+        .map(|i| spectral_state(tensors, &format!("{numbered}{i}.")))
         .collect()
 }
 
@@ -111,7 +111,7 @@ fn block_count(module: &str, stored: i64) -> i64 {
     }
 }
 
-fn part(tensors: &StateDict, base: &str) -> Result<Option<Part>> {
+fn spectral_state(tensors: &StateDict, base: &str) -> Result<Option<SpectralState>> {
     let get = |name: &str| tensors.get(&format!("{base}{name}")).cloned();
     let (Some(u), Some(v), Some(scale)) = (get("_u"), get("_v"), get("scale")) else {
         return Ok(None);
@@ -120,7 +120,7 @@ fn part(tensors: &StateDict, base: &str) -> Result<Option<Part>> {
         Some(version) => version.read_stored()?.f_int64_value(&[])?,
         None => 1,
     };
-    Ok(Some(Part {
+    Ok(Some(SpectralState {
         u,
         v,
         scale,
@@ -128,7 +128,7 @@ fn part(tensors: &StateDict, base: &str) -> Result<Option<Part>> {
     }))
 }
 
-fn fold_one(original: &LazyTensor, parts: &[Option<Part>], rule: Rule) -> Result<Tensor> {
+fn fold_one(original: &LazyTensor, parts: &[Option<SpectralState>], rule: Rule) -> Result<Tensor> {
     let read = |t: &LazyTensor| t.read(tch::Device::Cpu, Kind::Float);
     let weight = read(original)?;
     let blocks = weight.f_chunk(parts.len() as i64, 0)?;

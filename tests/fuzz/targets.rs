@@ -3,7 +3,7 @@
 use crate::campaign::Target;
 use crate::{containers, seeds, tables};
 use radio_eval::cli::latency_sweep::LatencyConfig;
-use radio_eval::config::{DatasetLayout as Layout, datasets};
+use radio_eval::config::{DatasetLayout as OutputAxes, datasets};
 use radio_eval::data::brace;
 use radio_eval::data::classification::{self, OpenOptions, classes, mapping::Mapping};
 use radio_eval::data::decode::{self, Limits};
@@ -213,7 +213,7 @@ pub fn model_config() -> Target {
     })
 }
 
-fn classes_of(spec: &Path, layout: Layout) -> Result<(), String> {
+fn classes_of(spec: &Path, layout: OutputAxes) -> Result<(), String> {
     let data = told(classification::open(&spec.to_string_lossy(), Some(layout)))?;
     for source in data.train.iter().chain(&data.val) {
         for index in 0..source.len().min(8) {
@@ -225,7 +225,10 @@ fn classes_of(spec: &Path, layout: Layout) -> Result<(), String> {
 
 pub fn parquet() -> Target {
     Target::new(seeds::all("data/parquet/data", ".parquet"), |bytes| {
-        classes_of(&file("val-00000-of-00001.parquet", bytes), Layout::Parquet)
+        classes_of(
+            &file("val-00000-of-00001.parquet", bytes),
+            OutputAxes::Parquet,
+        )
     })
 }
 
@@ -272,7 +275,7 @@ pub fn webdataset() -> Target {
         ]),
     ];
     Target::new(files.to_vec(), |bytes| {
-        classes_of(&file("shard-000000.tar", bytes), Layout::Webdataset)
+        classes_of(&file("shard-000000.tar", bytes), OutputAxes::Webdataset)
     })
     .mended(containers::tar)
 }
@@ -360,7 +363,7 @@ pub fn torchscript_settings() -> Target {
     Target::new(seeds::texts(&tables::TORCHSCRIPT), |bytes| {
         let beside = file("program.toml", bytes);
         let program = beside.with_extension("pt");
-        told(settings::read(&program, &settings::Given::default())).map(|_| ())
+        told(settings::read(&program, &settings::Declared::default())).map(|_| ())
     })
 }
 

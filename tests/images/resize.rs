@@ -29,7 +29,7 @@ fn a_region_is_a_part_of_the_whole() {
                 filter,
                 region,
             };
-            let part = target.of(&(&image).into());
+            let part = target.apply(&(&image).into());
             for y in 0..region.height {
                 let row = &whole.row(y + region.y)[region.x * 3..(region.x + region.width) * 3];
                 assert_eq!(part.row(y), row, "{filter:?} {width}x{height} row {y}");

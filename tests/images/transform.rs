@@ -1,5 +1,5 @@
 use crate::common::shared;
-use radio_eval::data::image::{Part, RgbImage};
+use radio_eval::data::image::{Cutout, RgbImage};
 use radio_eval::data::pixels;
 use radio_eval::data::resize::{Filter, resize};
 use radio_eval::data::transform::{Mode, Transform};
@@ -164,7 +164,7 @@ fn what_a_transform_reads_is_enough() {
         for (line, y) in lines.zip(needed.y..) {
             line.copy_from_slice(&image.row(y)[needed.x * 3..(needed.x + needed.width) * 3]);
         }
-        let part = Part {
+        let part = Cutout {
             pixels: Cow::Owned(pixels),
             x: needed.x,
             y: needed.y,

@@ -104,7 +104,7 @@ fn neighbours_are_those_of_the_cpu() {
     };
     let (own, host) = (on(device()), on(Device::Cpu));
     for query in 0..300 {
-        for (own, host) in own.of(query).iter().zip(host.of(query)) {
+        for (own, host) in own.neighbours(query).iter().zip(host.neighbours(query)) {
             assert_eq!(own.key, host.key);
             assert!((own.similarity - host.similarity).abs() < 1e-5);
         }

@@ -72,7 +72,7 @@ fn value(record: &Record, metric: &str) -> f64 {
 fn classified(device: Device, precision: Precision) -> [f64; 2] {
     let runtime = runtime(device, precision);
     let model = model("mini-clip", &runtime);
-    let part = ModelPart::of(&model).unwrap();
+    let part = ModelPart::for_model(&model).unwrap();
     let data = classification::open("imagenet-mini", None).unwrap();
     let job = Job {
         data: &data,

@@ -128,7 +128,7 @@ fn loading_is_strict() {
         "{error}"
     );
     let mut extra = file.clone();
-    if let radio_eval::weights::Source::File(tensors) = &mut extra.source {
+    if let radio_eval::weights::WeightSource::File(tensors) = &mut extra.source {
         let tensor = tensors["norm.bias"].clone();
         tensors.insert("blocks.2.norm1.bias".into(), tensor);
     }

@@ -11,7 +11,7 @@ use radio_eval::Result;
 use radio_eval::models::architecture::build;
 use radio_eval::models::normalise::MeanStd;
 use radio_eval::models::{Backbone, BuildOptions, Features, Request, backbone, zoo};
-use radio_eval::weights::{Checkpoint, LazyTensor, Source};
+use radio_eval::weights::{Checkpoint, LazyTensor, WeightSource};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
@@ -118,7 +118,7 @@ pub fn edited(
         .filter_map(|(name, tensor)| Some((name.clone(), edit(name, tensor)?)))
         .collect();
     Checkpoint {
-        source: Source::File(tensors),
+        source: WeightSource::File(tensors),
         ..checkpoint.clone()
     }
 }

@@ -3,7 +3,7 @@
 use crate::common::{fixture, shared};
 use radio_eval::models::BuildOptions;
 use radio_eval::models::text::{self, TextTower};
-use radio_eval::weights::{Checkpoint, LazyTensor, Source};
+use radio_eval::weights::{Checkpoint, LazyTensor, WeightSource};
 use serde_json::Value;
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
@@ -79,7 +79,7 @@ fn with_small_embeddings(checkpoint: &Checkpoint) -> Checkpoint {
         }
     }
     Checkpoint {
-        source: Source::File(tensors),
+        source: WeightSource::File(tensors),
         ..checkpoint.clone()
     }
 }

@@ -185,7 +185,7 @@ pub fn run(args: &ImagenetArgs, progress: bool) -> anyhow::Result<Outcome> {
         },
     )?;
     results.set_title(format!("Classification on {}", data.name));
-    results.told(&data.warnings);
+    results.already_warned(&data.warnings);
     let zero_shot = zero_shot::Options {
         templates: zero_shot::Templates::open(&args.templates)?,
         names_given: args.classnames.is_some(),
@@ -255,7 +255,7 @@ fn run_model(
     let model = resolve(spec, &options)?;
     let info = model.backbone.info();
     let runtime = &runtime.running_in(info.precision);
-    let part = ModelPart::of(&model)?;
+    let part = ModelPart::for_model(&model)?;
     let load_s = started.elapsed().as_secs_f64();
 
     let wanted = args.resolution.unwrap_or(Resolution::from(info.preferred));

@@ -78,7 +78,7 @@ pub fn text(rows: &[Row]) -> String {
     let mut text = table(rows, &all);
     if let Some(columns) = width::available() {
         for title in LEAST {
-            if width::of(&text) <= columns {
+            if width::in_columns(&text) <= columns {
                 break;
             }
             left_out.push(title);

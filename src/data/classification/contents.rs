@@ -34,7 +34,7 @@ pub struct Contents {
 }
 
 impl Contents {
-    pub fn of(folder: &Path) -> Result<Self> {
+    pub fn scan(folder: &Path) -> Result<Self> {
         let mut contents = Contents::default();
         let mut entries = Vec::new();
         for entry in std::fs::read_dir(folder).map_err(|e| Error::file(folder, e))? {
@@ -76,7 +76,7 @@ impl Contents {
             *name != "data" && !named.iter().any(|split| split.is_named(name))
         };
         self.folders.iter().filter(is_class).any(|name| {
-            Contents::of(&folder.join(name)).is_ok_and(|inside| !inside.images.is_empty())
+            Contents::scan(&folder.join(name)).is_ok_and(|inside| !inside.images.is_empty())
         })
     }
 }
@@ -93,7 +93,7 @@ pub fn unread(path: &Path) -> Option<Error> {
     if path.is_dir() {
         let saved = ["dataset_dict.json", "state.json"];
         let is_saved = saved.iter().any(|file| path.join(file).is_file());
-        let contents = Contents::of(path).ok()?;
+        let contents = Contents::scan(path).ok()?;
         if is_saved || (!contents.arrow.is_empty() && contents.images.is_empty()) {
             return Some(arrow(path));
         }
@@ -143,7 +143,7 @@ fn arrow(path: &Path) -> Error {
 }
 
 /// What a folder holds, for the error that says nothing in it is a data set.
-pub fn seen(contents: &Contents) -> String {
+pub fn describe(contents: &Contents) -> String {
     let count = |n: usize, what: &str| (n > 0).then(|| format!("{n} {what}"));
     let first = |names: &[String]| {
         names

@@ -4,7 +4,7 @@ use super::contents::{self, Contents};
 use super::draft::Draft;
 use super::mapping::Mapping;
 use super::{DatasetLayout, OpenOptions, Split, folder, parquet, webdataset};
-use crate::data::catalogue::{self, Task};
+use crate::data::catalogue::{self, DatasetTask};
 use crate::data::tree::FileTree;
 use crate::data::{brace, paths, utf8};
 use crate::{Error, Result};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The splits of a data set, not numbered yet.
-pub struct Found {
+pub struct LocatedSplits {
     pub name: String,
     pub path: PathBuf,
     pub train: Option<Draft>,
@@ -25,7 +25,7 @@ const KAGGLE: [&str; 3] = ["ILSVRC/Data/CLS-LOC", "Data/CLS-LOC", "CLS-LOC"];
 const SYNSETS: &str = "LOC_synset_mapping.txt";
 
 /// Finds both splits of `spec`, a catalogue name or a path.
-pub fn locate(spec: &str, options: &OpenOptions) -> Result<Found> {
+pub fn locate(spec: &str, options: &OpenOptions) -> Result<LocatedSplits> {
     let mut found = match catalogue::load()?.find(spec)? {
         Some(entry) => from_catalogue(entry, options)?,
         None => from_path(Path::new(paths::expand(spec)?.as_ref()), options)?,
@@ -42,8 +42,8 @@ pub fn locate(spec: &str, options: &OpenOptions) -> Result<Found> {
     Ok(found)
 }
 
-fn from_catalogue(entry: &catalogue::Entry, options: &OpenOptions) -> Result<Found> {
-    entry.expect_task(Task::Classification)?;
+fn from_catalogue(entry: &catalogue::DatasetEntry, options: &OpenOptions) -> Result<LocatedSplits> {
+    entry.expect_task(DatasetTask::Classification)?;
     let options = OpenOptions {
         layout: options.layout.or(entry.layout()),
         ..options.clone()
@@ -52,7 +52,7 @@ fn from_catalogue(entry: &catalogue::Entry, options: &OpenOptions) -> Result<Fou
         let path = entry.split_path(split.name())?;
         path.map(|path| one(&path, split, &options)).transpose()
     };
-    Ok(Found {
+    Ok(LocatedSplits {
         name: entry.name.clone(),
         path: entry.root()?,
         train: split(Split::Train)?,
@@ -60,8 +60,8 @@ fn from_catalogue(entry: &catalogue::Entry, options: &OpenOptions) -> Result<Fou
     })
 }
 
-fn from_path(path: &Path, options: &OpenOptions) -> Result<Found> {
-    let found = |(train, val)| Found {
+fn from_path(path: &Path, options: &OpenOptions) -> Result<LocatedSplits> {
+    let found = |(train, val)| LocatedSplits {
         name: name_of(path),
         path: path.to_path_buf(),
         train,
@@ -115,7 +115,7 @@ fn splits_of_folder(path: &Path, options: &OpenOptions) -> Result<Option<Splits>
     if folders.is_some() {
         return Ok(folders);
     }
-    let contents = Contents::of(path)?;
+    let contents = Contents::scan(path)?;
     if contents.has_class_folders(path) {
         return Ok(None);
     }
@@ -209,7 +209,7 @@ fn one(path: &Path, split: Split, options: &OpenOptions) -> Result<Draft> {
     if !path.is_dir() {
         return several(&[path.to_path_buf()], path, split, options);
     }
-    let contents = Contents::of(path)?;
+    let contents = Contents::scan(path)?;
     let files = match (contents.parquet.as_slice(), contents.tars.as_slice()) {
         _ if options.layout == Some(DatasetLayout::Folder) || !contents.images.is_empty() => None,
         _ if contents.has_class_folders(path) => None,
@@ -222,7 +222,7 @@ fn one(path: &Path, split: Split, options: &OpenOptions) -> Result<Draft> {
     }
     let mut draft = folder_split(path, split, options)?;
     if draft.samples.is_empty() {
-        let mut seen = contents::seen(&contents);
+        let mut seen = contents::describe(&contents);
         if let Some(left_out) = draft.left_out.sentence() {
             seen = format!("{seen}; {left_out}");
         }
@@ -344,7 +344,7 @@ fn files_of(folder: &Path, split: Split) -> Result<Option<Vec<PathBuf>>> {
         if !folder.is_dir() {
             continue;
         }
-        let contents = Contents::of(&folder)?;
+        let contents = Contents::scan(&folder)?;
         for files in [&contents.parquet, &contents.tars] {
             for word in split.folder_names() {
                 let named = |file: &&PathBuf| {

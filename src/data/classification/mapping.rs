@@ -2,7 +2,7 @@
 
 use super::OpenOptions;
 use crate::data::classification::is_image;
-use crate::data::table::{Table, Wanted};
+use crate::data::table::{Rows, Wanted};
 use crate::data::utf8;
 use crate::{Error, Result};
 use std::collections::HashMap;
@@ -85,7 +85,7 @@ impl Mapping {
     }
 
     /// Reads a ground-truth file of the devkit (with `meta.tsv` beside it), or a table of images
-    /// and classes ([`Table`]) with or without a header line.
+    /// and classes ([`Rows`]) with or without a header line.
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
         let text = utf8::read(path)?;
         let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -159,7 +159,7 @@ fn table(
 ) -> Result<HashMap<String, Option<String>>> {
     let given = [&options.image_column, &options.label_column];
     let named: Vec<&str> = given.into_iter().flatten().map(String::as_str).collect();
-    let table = Table::parse(text, path)?.with_header(&[&IMAGE, &LABEL], &named);
+    let table = Rows::parse(text, path)?.with_header(&[&IMAGE, &LABEL], &named);
     let (image, label) = match table.has_header() || !named.is_empty() {
         true => (
             table.column(&IMAGE, options.image_column.as_deref())?,
@@ -195,7 +195,7 @@ fn table(
 
 /// Of a table without header: the column of images is the first, or the only one whose fields are
 /// names of images; the class is the other.
-fn unnamed(table: &Table, path: &Path) -> Result<(usize, usize)> {
+fn unnamed(table: &Rows, path: &Path) -> Result<(usize, usize)> {
     let width = table.width();
     let images = |column: usize| {
         let fields = table

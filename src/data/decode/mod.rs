@@ -13,7 +13,7 @@ mod size;
 mod tiff;
 
 pub use super::image::RgbImage;
-use super::image::{Part, Region};
+use super::image::{Cutout, Region};
 use crate::runtime::guard;
 pub use size::image_size;
 
@@ -75,7 +75,7 @@ pub fn decode_part(
     bytes: &[u8],
     limits: &Limits,
     needed: impl Fn(usize, usize) -> Region,
-) -> Result<Part<'static>, String> {
+) -> Result<Cutout<'static>, String> {
     if jpeg::recognises(bytes) {
         return jpeg::decode(bytes, limits, needed);
     }
@@ -89,7 +89,7 @@ pub fn decode_part(
     let decode = own.map_or(other::decode as Decoder, |(_, decode)| *decode);
     let image = guard::catch(|| decode(bytes, limits));
     let image = image.map_err(|panic| format!("is damaged; its reader gave up ({panic})"))?;
-    image.map(Part::from)
+    image.map(Cutout::from)
 }
 
 /// Whether a file begins as one of a format does.

@@ -3,7 +3,7 @@
 
 mod json;
 
-use super::catalogue::{self, Task};
+use super::catalogue::{self, DatasetTask};
 use super::content::Stamp;
 use super::source::Source;
 use super::tree::FileTree;
@@ -84,7 +84,7 @@ fn all_of(name: String, path: PathBuf, source: Arc<dyn Source>) -> Pictures {
 }
 
 fn from_catalogue(
-    entry: &catalogue::Entry,
+    entry: &catalogue::DatasetEntry,
     images: Option<&Path>,
     allowed: usize,
 ) -> Result<Pictures> {
@@ -94,7 +94,7 @@ fn from_catalogue(
         .ok_or_else(|| Error::usage(format!("{} has no split", entry.name)))?;
     let annotations = entry.split(split).and_then(|s| s.annotations.clone());
     match (entry.config.task, annotations) {
-        (Task::Llava, Some(annotations)) => {
+        (DatasetTask::Llava, Some(annotations)) => {
             let file = entry.root()?.join(annotations);
             from_json(entry.name.clone(), &file, images.unwrap_or(&place), allowed)
         }

@@ -1,7 +1,7 @@
 //! Samples in order, put together into batches.
 
 use super::{
-    Batch, Message, Options, Ordered, Panicked, Prepare, Prepared, Skipped, Unusable, broken,
+    Batch, Message, Options, Ordered, Panicked, Prepare, Prepared, SkippedSample, Unusable, broken,
 };
 use crate::data::image::RgbImage;
 use crate::data::pixels;
@@ -59,7 +59,7 @@ impl<P: Prepare> Collator<P> {
                         if left_out > self.options.skip_bad {
                             return Err(self.refuse(index, &reason).into());
                         }
-                        send(Message::Skipped(Skipped { index, key, reason }))?;
+                        send(Message::Skipped(SkippedSample { index, key, reason }))?;
                     }
                 }
             }

@@ -101,7 +101,7 @@ pub struct Batch {
 
 /// A sample left out because it could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Skipped {
+pub struct SkippedSample {
     pub index: usize,
     /// Name within the data set.
     pub key: String,
@@ -113,7 +113,7 @@ pub struct Pipeline {
     // Declared before `collator`, so that it is dropped first and the thread's send fails.
     messages: Option<Receiver<Message>>,
     collator: Option<std::thread::JoinHandle<()>>,
-    skipped: Vec<Skipped>,
+    skipped: Vec<SkippedSample>,
     described: String,
     device: Device,
     padding: [f64; 3],
@@ -124,7 +124,7 @@ pub struct Pipeline {
 /// From the collating thread. Its pixels are as [`pixels::stage`] gives them.
 enum Message {
     Batch(Batch),
-    Skipped(Skipped),
+    Skipped(SkippedSample),
     Failed(Error),
     End,
 }
@@ -200,7 +200,7 @@ fn broken(at: impl AsRef<Path>, panic: &str) -> Error {
 
 impl Pipeline {
     /// Samples left out up to now, in order; complete once the iterator has ended.
-    pub fn skipped(&self) -> &[Skipped] {
+    pub fn skipped(&self) -> &[SkippedSample] {
         &self.skipped
     }
 

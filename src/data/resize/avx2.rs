@@ -50,7 +50,7 @@ pub unsafe fn horizontal(
     let mut quads = Vec::new();
     let mut windows = Vec::with_capacity(out.width);
     for o in 0..out.width {
-        let (first, weights) = columns.of(o);
+        let (first, weights) = columns.weights(o);
         quads.extend(weights.chunks(4).map(|group| {
             let w = |i: usize| group.get(i).copied().unwrap_or(0);
             let (a, b) = (split(w(0), w(1)), split(w(2), w(3)));

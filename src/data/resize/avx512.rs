@@ -58,10 +58,10 @@ impl Horizontal {
         let mut steps: Vec<Step> = Vec::new();
         let mut ends = Vec::new();
         for start in (0..width * 3).step_by(SUMS) {
-            let base = columns.of(start / 3).0;
+            let base = columns.weights(start / 3).0;
             let first_step = steps.len();
             for at in start..(start + SUMS).min(width * 3) {
-                let (first, weights) = columns.of(at / 3);
+                let (first, weights) = columns.weights(at / 3);
                 for (quad, weights) in weights.chunks(QUAD).enumerate() {
                     if first_step + quad == steps.len() {
                         steps.push(Step {

@@ -16,7 +16,7 @@ mod taps;
 mod tests;
 
 pub use super::image::Region;
-use super::image::{Part, RgbImage};
+use super::image::{Cutout, RgbImage};
 pub use nearest::positions as nearest_positions;
 use taps::{Columns, Taps};
 
@@ -47,7 +47,7 @@ pub fn resize(image: &RgbImage, width: usize, height: usize, filter: Filter) -> 
         filter,
         region: Region::whole(width, height),
     };
-    target.of(&image.into())
+    target.apply(&image.into())
 }
 
 impl Target {
@@ -75,7 +75,7 @@ impl Target {
     }
 
     /// The result for an image of which `part` holds at least what [`Target::reads`] says.
-    pub fn of(&self, part: &Part) -> RgbImage {
+    pub fn apply(&self, part: &Cutout) -> RgbImage {
         let region = self.region;
         if self.is_empty() {
             return RgbImage::black(region.width, region.height);
@@ -141,7 +141,7 @@ fn vertical(image: &RgbImage, first: usize, taps: &Taps, y: usize, height: usize
         return out;
     }
     for (line, o) in out.data.chunks_exact_mut(image.width * 3).zip(y..) {
-        let (start, weights) = taps.of(o);
+        let (start, weights) = taps.weights(o);
         #[cfg(target_arch = "x86_64")]
         if avx512::available() {
             // SAFETY: the processor has what it takes.

@@ -1,9 +1,9 @@
 //! Pillow's nearest neighbour (`Geometry.c`: `ImagingScaleAffine`).
 
-use super::{Part, Target};
+use super::{Cutout, Target};
 use crate::data::image::RgbImage;
 
-pub fn resize(part: &Part, target: &Target) -> RgbImage {
+pub fn resize(part: &Cutout, target: &Target) -> RgbImage {
     let region = target.region;
     let columns = positions(part.width, target.width);
     let rows = positions(part.height, target.height);

@@ -10,7 +10,7 @@ pub fn horizontal(image: &RgbImage, needed: Range<usize>, columns: &Columns, out
     for (line, y) in out.data.chunks_exact_mut(width * 3).zip(needed) {
         let row = image.row(y);
         for (o, pixel) in line.chunks_exact_mut(3).enumerate() {
-            let (first, weights) = columns.of(o);
+            let (first, weights) = columns.weights(o);
             let mut sums = [ROUND; 3];
             for (source, weight) in row[first * 3..].chunks_exact(3).zip(weights) {
                 for (sum, &value) in sums.iter_mut().zip(source) {

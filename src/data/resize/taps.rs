@@ -78,7 +78,7 @@ impl Taps {
     }
 
     /// First input and weights of output `o`.
-    pub fn of(&self, o: usize) -> (usize, &[i32]) {
+    pub fn weights(&self, o: usize) -> (usize, &[i32]) {
         let (first, end) = self.outputs[o];
         let start = o
             .checked_sub(1)
@@ -91,8 +91,8 @@ impl Taps {
         if self.identity {
             return start..start + count;
         }
-        let (last, weights) = self.of(start + count - 1);
-        self.of(start).0..last + weights.len()
+        let (last, weights) = self.weights(start + count - 1);
+        self.weights(start).0..last + weights.len()
     }
 }
 
@@ -109,8 +109,8 @@ pub struct Columns<'a> {
 impl Columns<'_> {
     /// First input within the part and weights of the run's output `o`.
     #[inline]
-    pub fn of(&self, o: usize) -> (usize, &[i32]) {
-        let (first, weights) = self.taps.of(self.start + o);
+    pub fn weights(&self, o: usize) -> (usize, &[i32]) {
+        let (first, weights) = self.taps.weights(self.start + o);
         (first - self.origin, weights)
     }
 }

@@ -33,7 +33,7 @@ fn horizontal_kernels_equal_the_portable_one() {
             let columns = Columns {
                 taps: &taps,
                 start,
-                origin: taps.of(start).0,
+                origin: taps.weights(start).0,
             };
             let image = noise(input - columns.origin, 11);
             let blank = || RgbImage::black(output - start, 9);
@@ -67,7 +67,7 @@ fn vertical_kernels_equal_the_portable_one() {
             for width in [1, 21, 22, 64] {
                 let image = noise(width, input);
                 for o in 0..output {
-                    let (first, weights) = taps.of(o);
+                    let (first, weights) = taps.weights(o);
                     let mut expected = vec![0; width * 3];
                     portable::vertical(&image, first, weights, &mut expected);
                     let mut out = vec![0; width * 3];

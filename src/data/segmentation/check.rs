@@ -2,7 +2,7 @@
 
 use super::class_list;
 use super::classes::LabelRule;
-use super::mask::Mask;
+use super::mask::StoredMask;
 use super::pairs::PairSet;
 use crate::data::Source;
 use crate::data::annotation::IGNORE;
@@ -120,7 +120,7 @@ pub fn check(set: &PairSet) -> Result<MaskStatistics> {
     }
 }
 
-fn distinct(mask: &Mask) -> impl Iterator<Item = u16> {
+fn distinct(mask: &StoredMask) -> impl Iterator<Item = u16> {
     let mut seen = vec![false; usize::from(u16::MAX) + 1];
     for &value in &mask.values {
         seen[usize::from(value)] = true;
@@ -129,7 +129,7 @@ fn distinct(mask: &Mask) -> impl Iterator<Item = u16> {
     seen.filter_map(|(value, seen)| seen.then_some(value as u16))
 }
 
-fn one(set: &PairSet, index: usize) -> Result<(Mask, Vec<u8>)> {
+fn one(set: &PairSet, index: usize) -> Result<(StoredMask, Vec<u8>)> {
     let mask = set.mask(index)?;
     let labels = set.labels_of(index, &mask)?;
     let size = match image_size(&set.read(index)?) {

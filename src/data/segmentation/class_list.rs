@@ -2,7 +2,7 @@
 
 use super::OpenOptions;
 use super::classes::{self, LabelRule, MaskClass};
-use super::locate::Found;
+use super::locate::LocatedPairs;
 use super::mask;
 use crate::data::decode::Limits;
 use crate::data::{paths, utf8};
@@ -24,7 +24,7 @@ const NAMES: [&str; 5] = [
 
 /// The list given, else the catalogue's, else one beside the images, else the values found in
 /// the masks (with a warning).
-pub fn find(found: &Found, options: &OpenOptions) -> Result<(LabelRule, Option<String>)> {
+pub fn find(found: &LocatedPairs, options: &OpenOptions) -> Result<(LabelRule, Option<String>)> {
     let zero = options.reduce_zero_label.or(found.reduce_zero_label);
     if let Some(given) = &options.classes {
         let path = match SHIPPED.contains(&given.as_str()) {
@@ -71,7 +71,7 @@ fn parse(text: &str, path: &Path, zero: Option<bool>) -> Result<LabelRule> {
 }
 
 /// Every value of every mask is a class of that number.
-fn from_masks(found: &Found, reduce_zero_label: bool) -> Result<(LabelRule, Option<String>)> {
+fn from_masks(found: &LocatedPairs, reduce_zero_label: bool) -> Result<(LabelRule, Option<String>)> {
     let mut values = BTreeSet::new();
     for sides in found.train.iter().chain(&found.val) {
         for index in sides.masks.indices() {

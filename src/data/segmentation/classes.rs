@@ -1,8 +1,8 @@
 //! Class lists of segmentation sets: which mask value is which class.
 
-use super::mask::Mask;
+use super::mask::StoredMask;
 use crate::data::annotation::IGNORE;
-use crate::data::table::{Table, Wanted};
+use crate::data::table::{Rows, Wanted};
 use crate::{Error, Result};
 use std::path::Path;
 
@@ -76,7 +76,7 @@ impl LabelRule {
     }
 
     /// Labels of a mask, or the first value that no class has.
-    pub fn apply(&self, mask: &Mask) -> Result<Vec<u8>, String> {
+    pub fn apply(&self, mask: &StoredMask) -> Result<Vec<u8>, String> {
         mask.values
             .iter()
             .enumerate()
@@ -143,7 +143,7 @@ pub fn parse(text: &str, path: &Path, reduce_zero_label: bool) -> Result<LabelRu
 
 /// Values and names of a table.
 fn valued(text: &str, path: &Path) -> Result<Vec<(u64, String)>> {
-    let table = Table::parse(text, path)?.with_header(&[&VALUE, &NAME], &[]);
+    let table = Rows::parse(text, path)?.with_header(&[&VALUE, &NAME], &[]);
     let (value, name) = match table.has_header() {
         true => (table.column(&VALUE, None)?, table.column(&NAME, None)?),
         false => (0, table.width() - 1),
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     fn labels(rule: &LabelRule, values: &[u16]) -> Result<Vec<u8>, String> {
-        rule.apply(&Mask {
+        rule.apply(&StoredMask {
             width: values.len(),
             height: 1,
             values: values.to_vec(),

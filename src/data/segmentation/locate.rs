@@ -2,7 +2,7 @@
 
 use super::OpenOptions;
 use super::pairs::Side;
-use crate::data::catalogue::{self, Entry, Task};
+use crate::data::catalogue::{self, DatasetEntry, DatasetTask};
 use crate::data::paths;
 use crate::data::tree::FileTree;
 use crate::{Error, Result};
@@ -30,7 +30,7 @@ pub struct Sides {
     pub masks: Side,
 }
 
-pub struct Found {
+pub struct LocatedPairs {
     pub name: String,
     pub path: PathBuf,
     pub train: Option<Sides>,
@@ -42,15 +42,15 @@ pub struct Found {
     pub reduce_zero_label: Option<bool>,
 }
 
-pub fn locate(spec: &str, options: &OpenOptions) -> Result<Found> {
+pub fn locate(spec: &str, options: &OpenOptions) -> Result<LocatedPairs> {
     match catalogue::load()?.find(spec)? {
         Some(entry) => from_catalogue(entry, options),
         None => from_path(Path::new(paths::expand(spec)?.as_ref()), options),
     }
 }
 
-fn from_catalogue(entry: &Entry, options: &OpenOptions) -> Result<Found> {
-    entry.expect_task(Task::Segmentation)?;
+fn from_catalogue(entry: &DatasetEntry, options: &OpenOptions) -> Result<LocatedPairs> {
+    entry.expect_task(DatasetTask::Segmentation)?;
     let root = entry.root()?;
     let mut trees: Vec<Arc<FileTree>> = Vec::new();
     let mut sides = |split: &str| -> Result<Option<Sides>> {
@@ -77,7 +77,7 @@ fn from_catalogue(entry: &Entry, options: &OpenOptions) -> Result<Found> {
         }))
     };
     let (train, val) = (sides("train")?, sides("val")?);
-    Ok(Found {
+    Ok(LocatedPairs {
         name: entry.name.clone(),
         path: root,
         train,
@@ -88,7 +88,7 @@ fn from_catalogue(entry: &Entry, options: &OpenOptions) -> Result<Found> {
     })
 }
 
-fn from_path(path: &Path, options: &OpenOptions) -> Result<Found> {
+fn from_path(path: &Path, options: &OpenOptions) -> Result<LocatedPairs> {
     let given = |images: &Option<PathBuf>, masks: &Option<PathBuf>| match (images, masks) {
         (Some(images), Some(masks)) => pair_of_folders(images, masks, options).map(Some),
         (None, None) => Ok(None),
@@ -141,7 +141,7 @@ fn from_path(path: &Path, options: &OpenOptions) -> Result<Found> {
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned();
-    Ok(Found {
+    Ok(LocatedPairs {
         name,
         path: path.to_path_buf(),
         train,

@@ -6,7 +6,7 @@ use std::io::Cursor;
 
 /// What a mask file stores: grey values or palette indices, row by row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mask {
+pub struct StoredMask {
     pub width: usize,
     pub height: usize,
     pub values: Vec<u16>,
@@ -15,7 +15,7 @@ pub struct Mask {
 /// Decodes an 8- or 16-bit grey, or a palette PNG of 1 to 8 bits, of no more pixels than
 /// `limits` allow. A PNG in colour will do where every pixel is grey (alpha counts nowhere). The
 /// error is a sentence without the file's name.
-pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Mask, String> {
+pub fn decode(bytes: &[u8], limits: &Limits) -> Result<StoredMask, String> {
     if bytes.starts_with(&[0xff, 0xd8, 0xff]) {
         return Err("is a JPEG, which changes the numbers of classes; masks must be lossless, so make PNGs from the original masks (not from these files)".into());
     }
@@ -57,7 +57,7 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Mask, String> {
             values.push(pixel[0]);
         }
     }
-    Ok(Mask {
+    Ok(StoredMask {
         width,
         height,
         values,

@@ -122,7 +122,7 @@ fn cut(set: &PairSet, share: f64, name: &str) -> Result<(PairSet, PairSet)> {
         )));
     }
     let (train, val) = (format!("{name}:train"), format!("{name}:val"));
-    Ok((set.part(train, 0..at), set.part(val, at..len)))
+    Ok((set.subrange(train, 0..at), set.subrange(val, at..len)))
 }
 
 fn read_list(path: &Path) -> Result<Vec<String>> {

@@ -1,7 +1,7 @@
 //! Images and their masks, paired by name.
 
 use super::classes::LabelRule;
-use super::mask::{self, Mask};
+use super::mask::{self, StoredMask};
 use crate::data::annotation::{Annotation, LabelMap};
 use crate::data::classification::is_image;
 use crate::data::content::{ContentHash, Stamp};
@@ -144,7 +144,7 @@ impl PairSet {
     }
 
     /// The mask as it is stored.
-    pub fn mask(&self, index: usize) -> Result<Mask> {
+    pub fn mask(&self, index: usize) -> Result<StoredMask> {
         let bytes = self.masks.tree.read(self.pairs[index].1 as usize)?;
         mask::decode(&bytes, &Limits::default())
             .map_err(|reason| Error::file(self.mask_path(index), reason))
@@ -156,7 +156,7 @@ impl PairSet {
     }
 
     /// As [`PairSet::labels`], of a mask that is read already.
-    pub fn labels_of(&self, index: usize, mask: &Mask) -> Result<LabelMap> {
+    pub fn labels_of(&self, index: usize, mask: &StoredMask) -> Result<LabelMap> {
         let labels = self.rule.apply(mask);
         let labels = labels.map_err(|reason| Error::file(self.mask_path(index), reason))?;
         Ok(LabelMap {
@@ -206,7 +206,7 @@ impl PairSet {
     }
 
     /// The part `range` of this split.
-    pub fn part(&self, description: String, range: std::ops::Range<usize>) -> Self {
+    pub fn subrange(&self, description: String, range: std::ops::Range<usize>) -> Self {
         PairSet {
             description,
             pairs: self.pairs[range].to_vec(),

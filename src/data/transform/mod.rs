@@ -10,7 +10,7 @@ pub use placement::Placement;
 
 use super::annotation::{IGNORE, LabelMap};
 use super::decode::Limits;
-use super::image::{Part, RgbImage};
+use super::image::{Cutout, RgbImage};
 use super::resize::{self, Filter, Region, Target};
 use serde_json::{Value, json};
 
@@ -125,11 +125,11 @@ impl Transform {
     /// # Errors
     /// A sentence where the resized image would exceed the pixel limit: an extreme aspect ratio
     /// under `Shortest`.
-    pub fn apply<'a>(&self, part: impl Into<Part<'a>>) -> Result<RgbImage, String> {
+    pub fn apply<'a>(&self, part: impl Into<Cutout<'a>>) -> Result<RgbImage, String> {
         let part = part.into();
         let plan = self.plan(part.height, part.width)?;
         let (target, inset_x, inset_y) = self.target(&plan);
-        let inside = target.of(&part);
+        let inside = target.apply(&part);
         let Region { width, height, .. } = target.region;
         if (height, width) == plan.window {
             return Ok(inside);

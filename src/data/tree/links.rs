@@ -51,7 +51,7 @@ pub fn resolve(members: Vec<Member>, links: Vec<Link>, left_out: &mut LeftOut) -
         let mut left = Vec::new();
         let before = open.len();
         for link in open {
-            match found(&files, &link) {
+            match link_target(&files, &link) {
                 Some(members) => files.extend(members),
                 None => left.push(link),
             }
@@ -68,7 +68,7 @@ pub fn resolve(members: Vec<Member>, links: Vec<Link>, left_out: &mut LeftOut) -
 }
 
 /// The file a link leads to, or all files of the folder.
-fn found<S: Copy>(files: &BTreeMap<String, S>, link: &Link) -> Option<Vec<(String, S)>> {
+fn link_target<S: Copy>(files: &BTreeMap<String, S>, link: &Link) -> Option<Vec<(String, S)>> {
     let target = link.target()?;
     if let Some(span) = files.get(&target) {
         return Some(vec![(link.name.clone(), *span)]);

@@ -1,7 +1,7 @@
 //! Sizes and rules of a CLIP image tower, from whichever config lies beside it.
 
 use super::layouts::Origin;
-use crate::models::facts::{check_heads, float, int, known, refuse_others};
+use crate::models::facts::{check_heads, float, int, refuse_others, required_size};
 use crate::models::layers::Activation;
 use crate::models::positions::{Keep, Resample, isqrt};
 use crate::models::vit::{BlockConfig, FfnKind};
@@ -47,7 +47,7 @@ impl Config {
         let last = |name: &str| checkpoint.shape(name)?.last().copied();
 
         let width = int(v, &["hidden_size", "width"]).or_else(|| last("cls_token"));
-        let width = known(checkpoint, "width", width)?;
+        let width = required_size(checkpoint, "width", width)?;
         let heads = match (int(v, &["num_attention_heads"]), int(v, &["head_width"])) {
             (Some(heads), _) => heads,
             (None, Some(head_width)) if head_width > 0 => width / head_width,
@@ -55,14 +55,14 @@ impl Config {
             _ if origin == Origin::Transformers && v.is_object() => 12,
             _ => width / if width == 1280 { 80 } else { 64 },
         };
-        let heads = known(checkpoint, "number of heads", Some(heads))?;
+        let heads = required_size(checkpoint, "number of heads", Some(heads))?;
         check_heads(checkpoint, width, heads)?;
         let patch = int(v, &["patch_size"]).or_else(|| dim("patch_embed.proj.weight", 3));
-        let patch = known(checkpoint, "patch size", patch)?;
+        let patch = required_size(checkpoint, "patch size", patch)?;
         let counted = checkpoint.tensors().is_some();
         let counted = counted.then(|| checkpoint.count("blocks.", ".norm1.weight") as i64);
         let depth = int(v, &["num_hidden_layers", "layers"]).or(counted);
-        let depth = known(checkpoint, "number of blocks", depth)?;
+        let depth = required_size(checkpoint, "number of blocks", depth)?;
         let hidden = int(v, &["intermediate_size"])
             .or_else(|| dim("blocks.0.mlp.fc1.weight", 0))
             .unwrap_or_else(|| {
@@ -77,7 +77,7 @@ impl Config {
         let image_size = int(v, &["image_size"])
             .or_else(|| v["image_size"][0].as_i64())
             .or_else(|| rows.map(|rows| isqrt(rows) * patch));
-        let image_size = known(checkpoint, "image size", image_size)?;
+        let image_size = required_size(checkpoint, "image size", image_size)?;
         let side = rows.map_or(image_size / patch, isqrt).max(1);
         let projection = dim("head.weight", 0);
         let embed_dim = match checkpoint.tensors() {

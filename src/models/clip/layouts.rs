@@ -1,8 +1,8 @@
 //! Where CLIP's image tower lies in the files of open_clip (and OpenAI), transformers and timm.
 //! Our names are timm's.
 
-use crate::weights::Place::{Named, Stacked, Transposed};
-use crate::weights::{Checkpoint, Layout, OUTSIDE, Table};
+use crate::weights::KeyPlace::{Named, Stacked, Transposed};
+use crate::weights::{Checkpoint, KeyLayout, KeyTable, OUTSIDE};
 
 /// Whose file it is: decides names, the position rule and the default activation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub enum Origin {
     Timm,
 }
 
-const OPEN_CLIP: Table = &[
+const OPEN_CLIP: KeyTable = &[
     ("cls_token", Named("class_embedding")),
     ("patch_embed.proj", Named("conv1")),
     ("pos_embed", Named("positional_embedding")),
@@ -44,7 +44,7 @@ const OPEN_CLIP: Table = &[
 ];
 
 /// transformers names the image towers of CLIP and SigLIP alike.
-pub const TRANSFORMERS: Table = &[
+pub const TRANSFORMERS: KeyTable = &[
     ("cls_token", Named("embeddings.class_embedding")),
     ("patch_embed.proj", Named("embeddings.patch_embedding")),
     ("pos_embed", Named("embeddings.position_embedding.weight")),
@@ -82,16 +82,16 @@ pub const TRANSFORMERS: Table = &[
     ("attn_pool.mlp", Named("head.mlp")),
 ];
 
-const PROJECTION: Table = &[("head", Named("visual_projection"))];
+const PROJECTION: KeyTable = &[("head", Named("visual_projection"))];
 
 /// Finds the image tower of a file.
-pub fn find(checkpoint: &Checkpoint) -> Option<(Layout, Origin)> {
+pub fn find(checkpoint: &Checkpoint) -> Option<(KeyLayout, Origin)> {
     let has = |name: &str| checkpoint.has(name);
     // The whole model, or its image tower saved alone.
     for prefix in ["visual.", ""] {
         let has = |name: &str| checkpoint.has(&format!("{prefix}{name}"));
         if has("class_embedding") && has("conv1.weight") && has("positional_embedding") {
-            return Some((Layout::new(prefix, OPEN_CLIP), Origin::OpenClip));
+            return Some((KeyLayout::new(prefix, OPEN_CLIP), Origin::OpenClip));
         }
     }
     for prefix in ["vision_model.", ""] {
@@ -99,12 +99,12 @@ pub fn find(checkpoint: &Checkpoint) -> Option<(Layout, Origin)> {
         if has(&format!("{prefix}embeddings.class_embedding"))
             && has(&format!("{prefix}embeddings.position_embedding.weight"))
         {
-            let layout = Layout::new(prefix, TRANSFORMERS).with_outside(PROJECTION);
+            let layout = KeyLayout::new(prefix, TRANSFORMERS).with_outside(PROJECTION);
             return Some((layout, Origin::Transformers));
         }
     }
     (has("cls_token") && has("norm_pre.weight") && has("pos_embed"))
-        .then(|| (Layout::new("", &[]), Origin::Timm))
+        .then(|| (KeyLayout::new("", &[]), Origin::Timm))
 }
 
 /// Tensors of an image-text file that are not the image tower's: the text tower of open_clip

@@ -21,7 +21,7 @@ use super::{
     AdaptorFeatures, Architecture, Backbone, BackboneInfo, BuildOptions, Features, Flag, Request,
 };
 use crate::Result;
-use crate::weights::{Checkpoint, Layout, ParamStore, Registry, Trainable};
+use crate::weights::{Checkpoint, KeyLayout, ParamStore, Registry, Trainable};
 use config::Config;
 use indexmap::IndexMap;
 use layouts::Origin;
@@ -95,7 +95,7 @@ impl Architecture for ClipArchitecture {
                 true => Origin::OpenClip,
                 false => Origin::Transformers,
             };
-            (Layout::new("", &[]), origin)
+            (KeyLayout::new("", &[]), origin)
         });
         let ours = layout.apply(checkpoint)?;
         let config = Config::read(&ours, origin, &options.zoo_hints)?;
@@ -141,7 +141,7 @@ impl Clip {
         let p = store.root();
         let (width, eps) = (config.block.width, config.block.eps);
         let table = p.get_f32("pos_embed", &[1, 1 + config.side * config.side, width])?;
-        let constants = Constants::of(checkpoint, options, normalise::CLIP)?;
+        let constants = Constants::from_checkpoint(checkpoint, options, normalise::CLIP)?;
         let mut model = Clip {
             normalise: Normalise::new(constants.mean_std, options.device, options.run_kind()),
             patch_embed: PatchEmbed::new(&p.pp("patch_embed.proj"), config.patch, width, false)?,

@@ -2,7 +2,7 @@
 
 use super::layouts::Origin;
 use crate::Result;
-use crate::models::facts::{check_heads, float, int, known};
+use crate::models::facts::{check_heads, float, int, required_size};
 use crate::models::layers::Activation;
 use crate::models::positions::{Resample, isqrt};
 use crate::models::vit::{BlockConfig, FfnKind};
@@ -31,16 +31,16 @@ impl Config {
         let random = checkpoint.tensors().is_none();
         let dim = |name: &str, axis: usize| checkpoint.shape(name)?.get(axis).copied();
         let width = int(config, &["hidden_size", "embed_dim"]).or_else(|| dim("cls_token", 2));
-        let width = known(checkpoint, "width", width)?;
+        let width = required_size(checkpoint, "width", width)?;
         // 64 channels per head in every released size.
         let heads = int(config, &["num_attention_heads", "num_heads"]).or(Some(width / 64));
-        let heads = known(checkpoint, "number of heads", heads)?;
+        let heads = required_size(checkpoint, "number of heads", heads)?;
         check_heads(checkpoint, width, heads)?;
         let patch = int(config, &["patch_size"]).or_else(|| dim("patch_embed.proj.weight", 3));
-        let patch = known(checkpoint, "patch size", patch)?;
+        let patch = required_size(checkpoint, "patch size", patch)?;
         let counted = (!random).then(|| checkpoint.count("blocks.", ".norm1.weight") as i64);
         let depth = int(config, &["num_hidden_layers", "depth"]).or(counted);
-        let depth = known(checkpoint, "number of blocks", depth)?;
+        let depth = required_size(checkpoint, "number of blocks", depth)?;
 
         let swiglu = match config["use_swiglu_ffn"].as_bool() {
             Some(swiglu) => swiglu,

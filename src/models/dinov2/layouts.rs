@@ -1,8 +1,8 @@
 //! Where DINOv2's tensors lie in files of the hub, transformers and timm. Our names are the hub's.
 
 use crate::Result;
-use crate::weights::Place::{Named, Stacked};
-use crate::weights::{Checkpoint, Layout, Table};
+use crate::weights::KeyPlace::{Named, Stacked};
+use crate::weights::{Checkpoint, KeyLayout, KeyTable};
 use serde_json::Value;
 
 /// Whose file it is: decides names and the position rule.
@@ -16,12 +16,12 @@ pub enum Origin {
 /// What stands in front of the backbone in transformers' classifiers.
 const PREFIXES: &[&str] = &["", "dinov2.", "dinov2_with_registers."];
 
-const HUB: Table = &[];
+const HUB: KeyTable = &[];
 
 /// timm calls the halves of a SwiGLU fc1/fc2 like those of an MLP; [`Origin::Timm`] files with a
 /// SwiGLU use the second table.
-const TIMM: Table = &[("register_tokens", Named("reg_token"))];
-const TIMM_SWIGLU: Table = &[
+const TIMM: KeyTable = &[("register_tokens", Named("reg_token"))];
+const TIMM_SWIGLU: KeyTable = &[
     ("register_tokens", Named("reg_token")),
     ("blocks.*.mlp.w12", Named("blocks.*.mlp.fc1")),
     ("blocks.*.mlp.w3", Named("blocks.*.mlp.fc2")),
@@ -29,7 +29,7 @@ const TIMM_SWIGLU: Table = &[
 
 /// transformers `Dinov2Model`, `Dinov2WithRegistersModel`: names on disk, then those that
 /// transformers 5 uses in memory.
-const TRANSFORMERS: Table = &[
+const TRANSFORMERS: KeyTable = &[
     ("cls_token", Named("embeddings.cls_token")),
     ("mask_token", Named("embeddings.mask_token")),
     ("register_tokens", Named("embeddings.register_tokens")),
@@ -147,7 +147,11 @@ pub fn by_config(config: &Value) -> Option<Origin> {
 }
 
 /// The checkpoint in our names, and the layout for errors.
-pub fn ours(checkpoint: &Checkpoint, prefix: &str, origin: Origin) -> Result<(Layout, Checkpoint)> {
+pub fn ours(
+    checkpoint: &Checkpoint,
+    prefix: &str,
+    origin: Origin,
+) -> Result<(KeyLayout, Checkpoint)> {
     let checkpoint = checkpoint.renamed(|key| Some(without_chunk(prefix, key)));
     let matrix = |name: &str| checkpoint.shape(&format!("{prefix}blocks.0.mlp.{name}.weight"));
     let swiglu_as_mlp = match (matrix("fc1"), matrix("fc2")) {
@@ -160,7 +164,7 @@ pub fn ours(checkpoint: &Checkpoint, prefix: &str, origin: Origin) -> Result<(La
         Origin::Timm => TIMM,
         Origin::Hub => HUB,
     };
-    let layout = Layout::new(prefix, table);
+    let layout = KeyLayout::new(prefix, table);
     let ours = layout.apply(&checkpoint)?;
     Ok((layout, ours))
 }

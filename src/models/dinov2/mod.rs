@@ -95,7 +95,7 @@ impl DinoV2 {
             // Only training uses it; read so that the parameters add up to upstream's count.
             drop(p.get("mask_token", &[1, width])?);
         }
-        let constants = Constants::of(checkpoint, options, normalise::IMAGENET)?;
+        let constants = Constants::from_checkpoint(checkpoint, options, normalise::IMAGENET)?;
         let mut model = DinoV2 {
             normalise: Normalise::new(constants.mean_std, options.device, options.run_kind()),
             patch_embed: PatchEmbed::new(&p.pp("patch_embed.proj"), config.patch, width, true)?,

@@ -2,7 +2,7 @@
 
 use super::layouts::Origin;
 use super::rope::Coordinates;
-use crate::models::facts::{check_heads, float, int, known};
+use crate::models::facts::{check_heads, float, int, required_size};
 use crate::models::layers::Activation;
 use crate::models::vit::{BlockConfig, FfnKind};
 use crate::weights::Checkpoint;
@@ -39,17 +39,17 @@ impl Config {
         let dim = |name: &str, axis: usize| checkpoint.shape(name)?.get(axis).copied();
         let in_file = checkpoint.tensors().is_some();
         let width = int(config, &["hidden_size", "embed_dim"]).or_else(|| dim("norm.weight", 0));
-        let width = known(checkpoint, "width", width)?;
+        let width = required_size(checkpoint, "width", width)?;
         // 64 channels per head, 128 in the 7B.
         let by_width = width / if width == 4096 { 128 } else { 64 };
         let heads = int(config, &["num_attention_heads", "num_heads"]).or(Some(by_width));
-        let heads = known(checkpoint, "number of heads", heads)?;
+        let heads = required_size(checkpoint, "number of heads", heads)?;
         check_heads(checkpoint, width, heads)?;
         let patch = int(config, &["patch_size"]).or_else(|| dim("patch_embed.proj.weight", 3));
-        let patch = known(checkpoint, "patch size", patch)?;
+        let patch = required_size(checkpoint, "patch size", patch)?;
         let counted = in_file.then(|| checkpoint.count("blocks.", ".norm1.weight") as i64);
         let depth = int(config, &["num_hidden_layers", "depth"]).or(counted);
-        let depth = known(checkpoint, "number of blocks", depth)?;
+        let depth = required_size(checkpoint, "number of blocks", depth)?;
         let gated = match config["use_gated_mlp"].as_bool() {
             Some(gated) => gated,
             None => checkpoint.has("blocks.0.mlp.w12.weight"),
@@ -57,7 +57,7 @@ impl Config {
         let hidden = int(config, &["intermediate_size"]).or_else(|| {
             dim("blocks.0.mlp.w3.weight", 1).or_else(|| dim("blocks.0.mlp.fc1.weight", 0))
         });
-        let hidden = known(checkpoint, "MLP width", hidden)?;
+        let hidden = required_size(checkpoint, "MLP width", hidden)?;
         let registers = int(config, &["num_register_tokens", "n_storage_tokens"])
             .or_else(|| dim("storage_tokens", 1))
             .unwrap_or(if in_file { 0 } else { 4 });

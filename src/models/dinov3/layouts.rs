@@ -2,18 +2,18 @@
 //! with the two matrices in front of a SwiGLU as one.
 
 use crate::Result;
-use crate::weights::Place::{Named, Stacked};
+use crate::weights::KeyPlace::{Named, Stacked};
 use crate::weights::layout::stacked;
-use crate::weights::{Checkpoint, Layout, LazyTensor, Source, StateDict, Table};
+use crate::weights::{Checkpoint, KeyLayout, KeyTable, LazyTensor, StateDict, WeightSource};
 use serde_json::Value;
 use tch::{Device, Tensor};
 
-const HUB: Table = &[(
+const HUB: KeyTable = &[(
     "blocks.*.mlp.w12",
     Stacked(&["blocks.*.mlp.w1", "blocks.*.mlp.w2"]),
 )];
 
-const TRANSFORMERS: Table = &[
+const TRANSFORMERS: KeyTable = &[
     ("cls_token", Named("embeddings.cls_token")),
     ("mask_token", Named("embeddings.mask_token")),
     ("storage_tokens", Named("embeddings.register_tokens")),
@@ -41,7 +41,7 @@ const TRANSFORMERS: Table = &[
 ];
 
 /// timm's `Eva`, which its DINOv3 are.
-const TIMM: Table = &[
+const TIMM: KeyTable = &[
     ("storage_tokens", Named("reg_token")),
     ("blocks.*.ls1.gamma", Named("blocks.*.gamma_1")),
     ("blocks.*.ls2.gamma", Named("blocks.*.gamma_2")),
@@ -55,7 +55,7 @@ const TIMM: Table = &[
     ),
 ];
 /// The same with a SwiGLU, whose last matrix timm calls like an MLP's.
-const TIMM_GATED: Table = &[
+const TIMM_GATED: KeyTable = &[
     ("storage_tokens", Named("reg_token")),
     ("blocks.*.ls1.gamma", Named("blocks.*.gamma_1")),
     ("blocks.*.ls2.gamma", Named("blocks.*.gamma_2")),
@@ -105,16 +105,16 @@ pub fn describes(config: &Value) -> bool {
 }
 
 /// The file in our names, and the layout for errors.
-pub fn ours(checkpoint: &Checkpoint, origin: Origin) -> (Layout, Result<Checkpoint>) {
+pub fn ours(checkpoint: &Checkpoint, origin: Origin) -> (KeyLayout, Result<Checkpoint>) {
     match origin {
         Origin::Hub => {
-            let layout = Layout::new("", HUB);
+            let layout = KeyLayout::new("", HUB);
             let file = layout.apply(checkpoint).map(mask_key_bias);
             (layout, file)
         }
         Origin::Timm => {
             let gated = checkpoint.has("blocks.0.mlp.fc1_g.weight");
-            let layout = Layout::new("", if gated { TIMM_GATED } else { TIMM });
+            let layout = KeyLayout::new("", if gated { TIMM_GATED } else { TIMM });
             let file = layout.apply(&with_key_bias(checkpoint.clone()));
             (layout, file)
         }
@@ -122,7 +122,7 @@ pub fn ours(checkpoint: &Checkpoint, origin: Origin) -> (Layout, Result<Checkpoi
             // transformers 5 says `model.layer` in memory.
             let file = checkpoint
                 .renamed(|key| Some(key.strip_prefix("model.").unwrap_or(key).to_string()));
-            let layout = Layout::new("", TRANSFORMERS);
+            let layout = KeyLayout::new("", TRANSFORMERS);
             let file = layout.apply(&with_all_parts(file));
             (layout, file)
         }
@@ -132,7 +132,7 @@ pub fn ours(checkpoint: &Checkpoint, origin: Origin) -> (Layout, Result<Checkpoi
 /// timm keeps the biases of queries and values apart from the matrix; the keys' is zero and not in
 /// its files.
 fn with_key_bias(mut file: Checkpoint) -> Checkpoint {
-    let Source::File(tensors) = &mut file.source else {
+    let WeightSource::File(tensors) = &mut file.source else {
         return file;
     };
     let attentions: Vec<String> = tensors
@@ -168,7 +168,7 @@ fn with_key_bias(mut file: Checkpoint) -> Checkpoint {
 /// transformers has no key bias, and calls the MLP's matrices like those of the gated one.
 fn with_all_parts(mut file: Checkpoint) -> Checkpoint {
     let gated = file.has("layer.0.mlp.gate_proj.weight");
-    let Source::File(tensors) = &mut file.source else {
+    let WeightSource::File(tensors) = &mut file.source else {
         return file;
     };
     let mut all = StateDict::new();
@@ -201,7 +201,7 @@ fn zeros(like: &LazyTensor) -> LazyTensor {
 /// The hub keeps a key bias in its files and multiplies it by zero with a mask beside it, which
 /// may be absent or not filled in (NaN): then it is 1, 0, 1 over q, k, v.
 fn mask_key_bias(mut file: Checkpoint) -> Checkpoint {
-    let Source::File(tensors) = &mut file.source else {
+    let WeightSource::File(tensors) = &mut file.source else {
         return file;
     };
     let biases: Vec<String> = tensors

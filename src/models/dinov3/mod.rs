@@ -17,7 +17,7 @@ use super::normalise::{self, Constants, Normalise};
 use super::vit::{self, Block, BlockConfig, PatchEmbed, TokenSplit};
 use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features, Request};
 use crate::Result;
-use crate::weights::{Checkpoint, Layout, ParamStore, Params, Registry, Trainable};
+use crate::weights::{Checkpoint, KeyLayout, ParamStore, Params, Registry, Trainable};
 use config::{Config, Periods};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
@@ -57,7 +57,7 @@ impl Architecture for DinoV3Architecture {
         let origin = layouts::find(checkpoint);
         let (layout, ours) = match origin {
             Some(origin) => layouts::ours(checkpoint, origin),
-            None => (Layout::new("", &[]), Ok(checkpoint.clone())),
+            None => (KeyLayout::new("", &[]), Ok(checkpoint.clone())),
         };
         let ours = ours?;
         let config = Config::read(&ours, origin)?;
@@ -106,7 +106,7 @@ impl DinoV3 {
             None => cls_token.shallow_clone(),
         });
         let rope = rope(&p, config)?;
-        let constants = Constants::of(checkpoint, options, normalise::IMAGENET)?;
+        let constants = Constants::from_checkpoint(checkpoint, options, normalise::IMAGENET)?;
         let mut model = DinoV3 {
             normalise: Normalise::new(constants.mean_std, options.device, options.run_kind()),
             patch_embed: PatchEmbed::new(&p.pp("patch_embed.proj"), config.patch, width, true)?,

@@ -35,7 +35,7 @@ impl Architecture for ERadio {
     }
 
     fn describes(&self, config: &Value) -> bool {
-        Config::find(config).is_some() || Args::of(config).model().is_some()
+        Config::find(config).is_some() || Args::from_config(config).model().is_some()
     }
 
     fn landmarks(&self) -> &'static [&'static str] {
@@ -56,12 +56,12 @@ impl Architecture for ERadio {
                 "these are E-RADIO's tensors, but nothing beside or in the file says its window and heads; put the checkpoint's args beside it as args.json",
             ))
         })?;
-        let args = Args::of(&checkpoint.config);
+        let args = Args::from_config(&checkpoint.config);
         let registry = options.registry_with(args.spectral());
         let mut model = match config::layout(checkpoint) {
             None => Model::new(checkpoint, options, registry.as_ref(), config)?,
             Some(kind) => {
-                let names = Keys::of(checkpoint, kind, false, args);
+                let names = Keys::from_checkpoint(checkpoint, kind, false, args);
                 let build = || {
                     let mut ours = names.apply(checkpoint)?;
                     if options.purpose == Purpose::Inference {
@@ -105,7 +105,7 @@ impl Model {
         // Heads stay in fp32 whatever the backbone's precision (upstream casts the backbone only).
         let head_store = ParamStore::new(checkpoint, options.device, Kind::Float).trained(registry);
         let heads = head_store.root().pp("adaptors");
-        let configs = adaptors(checkpoint, Args::of(&checkpoint.config))?;
+        let configs = adaptors(checkpoint, Args::from_config(&checkpoint.config))?;
         let eps = attention_eps(options, &configs)?;
         let adaptors = configs
             .iter()

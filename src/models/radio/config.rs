@@ -56,8 +56,8 @@ pub struct Config {
 impl Config {
     /// From args (and `adaptor_configs`) alone: random weights.
     pub fn of_args(config: &Value) -> Result<Self> {
-        let args = Args::of(config);
-        let sizes = Sizes::of(args)?;
+        let args = Args::from_config(config);
+        let sizes = Sizes::from_args(args)?;
         let max_size = args.cpe_max_size().ok_or_else(|| {
             Error::model("the args have no cpe_max_size, so the position map's size is unknown")
         })?;
@@ -111,7 +111,7 @@ impl Config {
     /// From the tensors of `checkpoint` (under our names, weights plain) and its args.
     pub fn of_file(checkpoint: &Checkpoint, dino: bool) -> Result<Self> {
         let config = &checkpoint.config;
-        let args = Args::of(config);
+        let args = Args::from_config(config);
         let shape = |name: &str, rank: usize| {
             let shape = checkpoint.shape(name).ok_or_else(|| {
                 Error::tensor(&checkpoint.path, name, "missing; every RADIO ViT has it")
@@ -165,7 +165,7 @@ impl Config {
                 0,
             )
         } else {
-            let sizes = Sizes::of(args)?;
+            let sizes = Sizes::from_args(args)?;
             let cls = if dino { 1 } else { args.cls_tokens() };
             (sizes.heads, cls, sizes.nominal)
         };

@@ -8,7 +8,7 @@ use super::sizes::Sizes;
 use super::vitdet::VitDet;
 use crate::models::architecture::Architecture;
 use crate::models::backbone::{Backbone, BackboneInfo};
-use crate::models::facts::seen;
+use crate::models::facts::beside_weights;
 use crate::models::layers::LayerNorm;
 use crate::models::normalise::Normalise;
 use crate::models::options::{BuildOptions, Flag, Purpose};
@@ -18,7 +18,7 @@ use crate::models::student::conditioner::conditioner;
 use crate::models::student::keys;
 use crate::models::student::normalizer::{FeatureNormalizer, InterNormalizer};
 use crate::runtime::Precision;
-use crate::weights::{Checkpoint, ParamStore, Registry, Source, spectral};
+use crate::weights::{Checkpoint, ParamStore, Registry, WeightSource, spectral};
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};
 use tch::{Kind, Tensor};
@@ -35,17 +35,17 @@ impl Architecture for RadioArchitecture {
 
     fn recognises(&self, checkpoint: &Checkpoint) -> bool {
         match &checkpoint.source {
-            Source::File(_) => keys::detect(checkpoint).is_some(),
-            Source::TorchScript => false,
-            Source::Random(_) => {
-                let args = Args::of(&checkpoint.config);
-                args.cpe_max_size().is_some() && Sizes::of(args).is_ok()
+            WeightSource::File(_) => keys::detect(checkpoint).is_some(),
+            WeightSource::TorchScript => false,
+            WeightSource::Random(_) => {
+                let args = Args::from_config(&checkpoint.config);
+                args.cpe_max_size().is_some() && Sizes::from_args(args).is_ok()
             }
         }
     }
 
     fn describes(&self, config: &Value) -> bool {
-        let args = Args::of(config);
+        let args = Args::from_config(config);
         args.model().is_some() || args.cpe_max_size().is_some() || config["model_type"] == "radio"
     }
 
@@ -79,7 +79,7 @@ impl RadioVit {
     /// Loads strictly: a tensor of the network that is missing, wrongly shaped or without a place
     /// is an error that names it as the file does.
     pub fn load(checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Self> {
-        let rule_of = Args::of(&checkpoint.config).spectral();
+        let rule_of = Args::from_config(&checkpoint.config).spectral();
         let registry = options.registry_with(rule_of);
         let mut model = Self::read(checkpoint, options, registry.as_ref())?;
         model.trainable = registry.map(|r| r.finish(checkpoint));
@@ -91,7 +91,7 @@ impl RadioVit {
         options: &BuildOptions,
         registry: Option<&Registry>,
     ) -> Result<Self> {
-        if let Source::Random(_) = checkpoint.source {
+        if let WeightSource::Random(_) = checkpoint.source {
             let config = Config::of_args(&checkpoint.config)?;
             return Self::build(checkpoint, config, options, registry, false);
         }
@@ -101,18 +101,18 @@ impl RadioVit {
                 "holds no patch generator, so it is no RADIO ViT",
             )
         })?;
-        let args = Args::of(&checkpoint.config);
+        let args = Args::from_config(&checkpoint.config);
         if args.model().is_none() && kind != keys::Kind::Native {
             return Err(Error::file(
                 &checkpoint.path,
                 format!(
                     "the weights come without their args (config.json, args.json or the pickled args), \
                      which tell the number of attention heads{}; put them beside the file",
-                    seen(checkpoint)
+                    beside_weights(checkpoint)
                 ),
             ));
         }
-        let names = keys::Keys::of(checkpoint, kind, dino, args);
+        let names = keys::Keys::from_checkpoint(checkpoint, kind, dino, args);
         let build = || {
             let ours = names.apply(checkpoint)?;
             let (plain, folded) = spectral::fold(&ours, &args.spectral())?;
@@ -240,7 +240,7 @@ impl RadioVit {
             prefix_tokens: config.prefix_tokens,
             adaptors: adaptors.iter().map(|a| a.name.clone()).collect(),
             parameters,
-            precision: Precision::of(kind),
+            precision: Precision::from_kind(kind),
             settings,
         };
         info.preferred = preferred(

@@ -46,7 +46,7 @@ pub struct Sizes {
 
 impl Sizes {
     /// The sizes by `args.model` and `args.model_kwargs`.
-    pub fn of(args: Args) -> Result<Self> {
+    pub fn from_args(args: Args) -> Result<Self> {
         let name = args.model().unwrap_or_default();
         let base = by_name(name).ok_or_else(|| {
             Error::model(format!(

@@ -5,7 +5,7 @@ use super::encoder::Encoder;
 use super::shape::Shape;
 use super::{Neck, Radio1d};
 use crate::models::architecture::Architecture;
-use crate::models::facts::seen;
+use crate::models::facts::beside_weights;
 use crate::models::normalise::Normalise;
 use crate::models::options::{BuildOptions, Flag};
 use crate::models::radio::load;
@@ -16,7 +16,7 @@ use crate::models::student::conditioner::conditioner;
 use crate::models::student::keys;
 use crate::models::{Backbone, BackboneInfo};
 use crate::runtime::Precision;
-use crate::weights::{Checkpoint, ParamStore, Source, spectral};
+use crate::weights::{Checkpoint, ParamStore, WeightSource, spectral};
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};
 use tch::{Kind, Tensor};
@@ -36,18 +36,18 @@ impl Architecture for Radio1dArchitecture {
 
     fn recognises(&self, checkpoint: &Checkpoint) -> bool {
         match &checkpoint.source {
-            Source::File(tensors) => {
+            WeightSource::File(tensors) => {
                 keys::detect(checkpoint).is_some() && tensors.keys().any(|key| key.ends_with(MARK))
             }
-            Source::TorchScript => false,
-            Source::Random(_) => Args::of(&checkpoint.config)
+            WeightSource::TorchScript => false,
+            WeightSource::Random(_) => Args::from_config(&checkpoint.config)
                 .model()
                 .is_some_and(|name| name.starts_with("radio1d_")),
         }
     }
 
     fn describes(&self, config: &Value) -> bool {
-        Args::of(config).model().is_some()
+        Args::from_config(config).model().is_some()
     }
 
     fn trains(&self) -> bool {
@@ -72,17 +72,17 @@ impl Radio1d {
     /// Loads strictly: a tensor of the network that is missing, wrongly shaped or without a place
     /// is an error that names it as the file does.
     pub fn load(checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Self> {
-        if let Source::Random(_) = checkpoint.source {
+        if let WeightSource::Random(_) = checkpoint.source {
             let shape = Shape::of_args(&checkpoint.config)?;
             return Self::build(checkpoint, shape, options, false);
         }
-        let args = Args::of(&checkpoint.config);
+        let args = Args::from_config(&checkpoint.config);
         if args.model().is_none() {
             return Err(Error::file(
                 &checkpoint.path,
                 format!(
                     "the weights come without their args (config.json), which tell the number of attention heads{}; put them beside the file",
-                    seen(checkpoint)
+                    beside_weights(checkpoint)
                 ),
             ));
         }
@@ -92,7 +92,7 @@ impl Radio1d {
                 "holds no patch generator, so it is no RADIO1D",
             )
         })?;
-        let names = keys::Keys::of(checkpoint, kind, false, args);
+        let names = keys::Keys::from_checkpoint(checkpoint, kind, false, args);
         let build = || {
             let (plain, folded) = spectral::fold(&names.apply(checkpoint)?, &args.spectral())?;
             let shape = Shape::of_file(&plain)?;
@@ -139,7 +139,7 @@ impl Radio1d {
         let input_conditioner = Normalise::new(constants.mean_std, options.device, kind);
         root.skip("summary_idxs");
 
-        let heads = adaptors(checkpoint, Args::of(&checkpoint.config))?;
+        let heads = adaptors(checkpoint, Args::from_config(&checkpoint.config))?;
         let head_store = ParamStore::new(checkpoint, options.device, Kind::Float);
         let eps = attention_eps(options, &heads)?;
         let adaptors = heads
@@ -190,7 +190,7 @@ impl Radio1d {
                 Neck::Encoder | Neck::Tokens => Vec::new(),
             },
             parameters,
-            precision: Precision::of(kind),
+            precision: Precision::from_kind(kind),
             settings,
         };
         let side = load::DEFAULT_SIDE.min(shape.map_side * shape.patch);

@@ -50,7 +50,7 @@ impl Neck {
 
 /// What the user says about a RADIO1D.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Given {
+pub struct CodeOptions {
     /// Tokens of the code; as many as there are by default.
     pub tokens: Option<i64>,
     /// [`Neck::Decoder`] by default.

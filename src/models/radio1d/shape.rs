@@ -71,8 +71,8 @@ impl Shape {
 
     /// From args alone: random weights.
     pub fn of_args(config: &Value) -> Result<Self> {
-        let args = Args::of(config);
-        let base = Base::of(args)?;
+        let args = Args::from_config(config);
+        let base = Base::from_args(args)?;
         let kwarg = |name: &str| args.kwarg(name).as_i64().filter(|&n| n > 0);
         let merges = levels(args.kwarg("downscale_levels")).filter(|levels| !levels.is_empty());
         let merges = merges.ok_or_else(|| {
@@ -141,7 +141,7 @@ impl Shape {
 
     /// From the tensors of `checkpoint` (under our names) and its args.
     pub fn of_file(checkpoint: &Checkpoint) -> Result<Self> {
-        let args = Args::of(&checkpoint.config);
+        let args = Args::from_config(&checkpoint.config);
         let tensor = |name: &str, rank: usize| {
             let shape = checkpoint.shape(name).ok_or_else(|| {
                 Error::tensor(&checkpoint.path, name, "missing; every RADIO1D has it")
@@ -171,7 +171,7 @@ impl Shape {
         let patch = square(embedder, pixels / 3, "values per channel")?;
         let table = "model.patch_generator.pos_embed";
         let filler = "model.decoder.filler_tokens";
-        let heads = Base::of(args)?.heads;
+        let heads = Base::from_args(args)?.heads;
         let stack = |module: &str| -> Result<Vec<(i64, i64)>> {
             let depth = checkpoint.count(&format!("{module}."), ".attn.qkv.weight");
             let of_block = |index| {
@@ -301,7 +301,7 @@ struct Base {
 
 impl Base {
     /// `radio1d_{large,so400m,huge}_patch16_224` (upstream radio/radio1d.py).
-    fn of(args: Args) -> Result<Self> {
+    fn from_args(args: Args) -> Result<Self> {
         let name = args.model().unwrap_or_default();
         let (width, depth, hidden) = match name {
             "radio1d_large_patch16_224" => (1024, 24, 4096),

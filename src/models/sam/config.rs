@@ -2,7 +2,7 @@
 //! the tensors.
 
 use crate::Result;
-use crate::models::facts::{check_heads, float, int, known};
+use crate::models::facts::{check_heads, float, int, required_size};
 use crate::weights::Checkpoint;
 use serde_json::Value;
 
@@ -37,20 +37,20 @@ impl Config {
         let or_base = |value: Option<i64>, base: i64| value.or(v.is_object().then_some(base));
 
         let width = int(v, &["hidden_size", "embed_dim"]).or_else(|| dim("pos_embed", 3));
-        let width = known(checkpoint, "width", or_base(width, 768))?;
+        let width = required_size(checkpoint, "width", or_base(width, 768))?;
         let counted = checkpoint.tensors().is_some();
         let counted = counted.then(|| checkpoint.count("blocks.", ".norm1.weight") as i64);
         let depth = int(v, &["num_hidden_layers", "depth"]).or(counted);
-        let depth = known(checkpoint, "number of blocks", or_base(depth, 12))?;
+        let depth = required_size(checkpoint, "number of blocks", or_base(depth, 12))?;
         let heads = int(v, &["num_attention_heads", "num_heads"])
             .or_else(|| Some(width / dim("blocks.0.attn.rel_pos_h", 1)?.max(1)));
-        let heads = known(checkpoint, "number of heads", or_base(heads, 12))?;
+        let heads = required_size(checkpoint, "number of heads", or_base(heads, 12))?;
         check_heads(checkpoint, width, heads)?;
         let patch = int(v, &["patch_size"]).or_else(|| dim("patch_embed.proj.weight", 3));
-        let patch = known(checkpoint, "patch size", or_base(patch, 16))?;
+        let patch = required_size(checkpoint, "patch size", or_base(patch, 16))?;
         let image = int(v, &["image_size", "img_size"]).unwrap_or(1024);
         let side = dim("pos_embed", 1).unwrap_or(image / patch);
-        let side = known(checkpoint, "grid", Some(side))?;
+        let side = required_size(checkpoint, "grid", Some(side))?;
 
         // A block's table has 2n - 1 rows: n is its window, or the grid's side.
         let place = |i: i64| {
@@ -65,7 +65,7 @@ impl Config {
         };
         let windowed = (0..depth).find(|i| !global_attn_indexes.contains(i));
         let window = int(v, &["window_size"]).or_else(|| windowed.and_then(place));
-        let window = known(checkpoint, "window", window.or(Some(14)))?;
+        let window = required_size(checkpoint, "window", window.or(Some(14)))?;
         let hidden = int(v, &["mlp_dim"])
             .or_else(|| dim("blocks.0.mlp.lin1.weight", 0))
             .unwrap_or((width as f64 * float(v, &["mlp_ratio"]).unwrap_or(4.0)) as i64);

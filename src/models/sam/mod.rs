@@ -17,14 +17,14 @@ use super::request::BlockPlan;
 use super::vit::{self, BlockGroup};
 use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features, Intermediate, Request};
 use crate::Result;
-use crate::weights::Place::Named;
-use crate::weights::{Checkpoint, Layout, OUTSIDE, ParamStore, Table, Trainable};
+use crate::weights::KeyPlace::Named;
+use crate::weights::{Checkpoint, KeyLayout, KeyTable, OUTSIDE, ParamStore, Trainable};
 use config::Config;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use tch::Tensor;
 
-const TRANSFORMERS: Table = &[
+const TRANSFORMERS: KeyTable = &[
     ("patch_embed.proj", Named("patch_embed.projection")),
     ("blocks.*.norm1", Named("layers.*.layer_norm1")),
     ("blocks.*.norm2", Named("layers.*.layer_norm2")),
@@ -35,25 +35,25 @@ const TRANSFORMERS: Table = &[
     ("neck.3", Named("neck.layer_norm2")),
 ];
 
-const TIMM: Table = &[
+const TIMM: KeyTable = &[
     ("blocks.*.mlp.lin1", Named("blocks.*.mlp.fc1")),
     ("blocks.*.mlp.lin2", Named("blocks.*.mlp.fc2")),
 ];
 
 /// The encoder in a whole SAM, or saved alone.
-fn find(checkpoint: &Checkpoint) -> Option<Layout> {
+fn find(checkpoint: &Checkpoint) -> Option<KeyLayout> {
     let has = |prefix: &str, name: &str| checkpoint.has(&format!("{prefix}{name}"));
     let whole = ["image_encoder.", ""].into_iter().find(|prefix| {
         has(prefix, "patch_embed.proj.weight") && has(prefix, "blocks.0.attn.rel_pos_h")
     });
     if let Some(prefix) = whole {
         let timm = has(prefix, "blocks.0.mlp.fc1.weight");
-        return Some(Layout::new(prefix, if timm { TIMM } else { &[] }));
+        return Some(KeyLayout::new(prefix, if timm { TIMM } else { &[] }));
     }
     let prefix = ["vision_encoder.", ""].into_iter().find(|prefix| {
         has(prefix, "patch_embed.projection.weight") && has(prefix, "layers.0.attn.rel_pos_h")
     })?;
-    Some(Layout::new(prefix, TRANSFORMERS))
+    Some(KeyLayout::new(prefix, TRANSFORMERS))
 }
 
 /// The rest of SAM: prompts and masks.
@@ -123,7 +123,7 @@ impl Sam {
     /// Builds the encoder from a file of segment-anything or transformers; strict about the
     /// encoder's tensors, and those of the decoder may be there.
     pub fn load(checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Self> {
-        let layout = find(checkpoint).unwrap_or_else(|| Layout::new("", &[]));
+        let layout = find(checkpoint).unwrap_or_else(|| KeyLayout::new("", &[]));
         let file = checkpoint;
         let checkpoint = layout.apply(file)?;
         let config = Config::read(&checkpoint)?;
@@ -133,7 +133,7 @@ impl Sam {
         let encoder = Encoder::new(&store.root(), &config)
             .and_then(|encoder| store.finish(is_decoder).map(|()| encoder))
             .map_err(|e| layout.explain(e))?;
-        let constants = Constants::of(&checkpoint, options, normalise::IMAGENET)?;
+        let constants = Constants::from_checkpoint(&checkpoint, options, normalise::IMAGENET)?;
         let mut info = info(&config, options, store.parameters());
         constants.note(&mut info.settings);
         Ok(Sam {

@@ -1,7 +1,7 @@
 //! Sizes and rules of a SigLIP image tower, from whichever config lies beside it.
 
 use super::Origin;
-use crate::models::facts::{check_heads, float, int, known};
+use crate::models::facts::{check_heads, float, int, required_size};
 use crate::models::layers::Activation;
 use crate::models::positions::{Resample, isqrt};
 use crate::models::vit::{BlockConfig, FfnKind};
@@ -46,7 +46,7 @@ impl Config {
             value.or((transformers && v.is_object()).then_some(base))
         };
         let width = int(v, &["hidden_size", "embed_dim"]).or_else(|| dim("norm.weight", 0));
-        let width = known(checkpoint, "width", or_base(width, 768))?;
+        let width = required_size(checkpoint, "width", or_base(width, 768))?;
         let heads = int(v, &["num_attention_heads", "num_heads"]);
         let by_width = if matches!(width, 1152 | 1536) {
             16
@@ -54,17 +54,17 @@ impl Config {
             width / 64
         };
         let heads = or_base(heads, 12).or(Some(by_width));
-        let heads = known(checkpoint, "number of heads", heads)?;
+        let heads = required_size(checkpoint, "number of heads", heads)?;
         check_heads(checkpoint, width, heads)?;
         let patch = int(v, &["patch_size"]).or_else(|| dim("patch_embed.proj.weight", 3));
-        let patch = known(checkpoint, "patch size", or_base(patch, 16))?;
+        let patch = required_size(checkpoint, "patch size", or_base(patch, 16))?;
         let counted = checkpoint.tensors().is_some();
         let counted = counted.then(|| checkpoint.count("blocks.", ".norm1.weight") as i64);
         let depth = int(v, &["num_hidden_layers", "depth"]).or(counted);
-        let depth = known(checkpoint, "number of blocks", or_base(depth, 12))?;
+        let depth = required_size(checkpoint, "number of blocks", or_base(depth, 12))?;
         let hidden = int(v, &["intermediate_size", "mlp_hidden"])
             .or_else(|| dim("blocks.0.mlp.fc1.weight", 0));
-        let hidden = known(checkpoint, "MLP width", or_base(hidden, 3072))?;
+        let hidden = required_size(checkpoint, "MLP width", or_base(hidden, 3072))?;
 
         let rows = checkpoint
             .shape("pos_embed")
@@ -75,7 +75,7 @@ impl Config {
             Origin::NaFlex => rows.map(|rows| isqrt(rows) * patch).or(Some(256)),
             _ => stored.or_else(|| rows.map(|rows| isqrt(rows) * patch)),
         };
-        let image_size = known(checkpoint, "image size", or_base(image_size, 224))?;
+        let image_size = required_size(checkpoint, "image size", or_base(image_size, 224))?;
         let side = rows.map_or(image_size / patch, isqrt).max(1);
         let activation = activation(checkpoint, origin, (width, patch, image_size))?;
         Ok(Config {

@@ -19,9 +19,10 @@ use super::{
     AdaptorFeatures, Architecture, Backbone, BackboneInfo, BuildOptions, Features, Request,
 };
 use crate::Result;
-use crate::weights::Place::Stacked;
+use crate::weights::KeyPlace::Stacked;
 use crate::weights::{
-    Checkpoint, Layout, LazyTensor, ParamStore, Params, Registry, Source, Table, Trainable,
+    Checkpoint, KeyLayout, KeyTable, LazyTensor, ParamStore, Params, Registry, Trainable,
+    WeightSource,
 };
 use config::Config;
 use indexmap::IndexMap;
@@ -38,20 +39,20 @@ enum Origin {
     NaFlex,
 }
 
-const TIMM: Table = &[(
+const TIMM: KeyTable = &[(
     "attn_pool.in_proj",
     Stacked(&["attn_pool.q", "attn_pool.kv"]),
 )];
 
 const PATCH_WEIGHT: &str = "patch_embed.proj.weight";
 
-fn find(checkpoint: &Checkpoint) -> Option<(Layout, Origin)> {
+fn find(checkpoint: &Checkpoint) -> Option<(KeyLayout, Origin)> {
     let has = |prefix: &str, name: &str| checkpoint.has(&format!("{prefix}{name}"));
     let timm = ["visual.trunk.", ""]
         .into_iter()
         .find(|prefix| has(prefix, "attn_pool.latent") && has(prefix, "pos_embed"));
     if let Some(prefix) = timm {
-        return Some((Layout::new(prefix, TIMM), Origin::Timm));
+        return Some((KeyLayout::new(prefix, TIMM), Origin::Timm));
     }
     // Vision-language models leave the pool out; a class token is CLIP's.
     let prefix = ["vision_model.", ""].into_iter().find(|prefix| {
@@ -65,7 +66,7 @@ fn find(checkpoint: &Checkpoint) -> Option<(Layout, Origin)> {
         2 => Origin::NaFlex,
         _ => Origin::Transformers,
     };
-    Some((Layout::new(prefix, TRANSFORMERS), origin))
+    Some((KeyLayout::new(prefix, TRANSFORMERS), origin))
 }
 
 /// For random weights, by the config alone.
@@ -83,7 +84,7 @@ fn origin(config: &Value) -> Option<Origin> {
 /// NaFlex flattens a patch as (row, column, channel) and multiplies; the same numbers in the order
 /// of a convolution's filter do the same.
 fn as_convolution(checkpoint: &mut Checkpoint) {
-    let Source::File(tensors) = &mut checkpoint.source else {
+    let WeightSource::File(tensors) = &mut checkpoint.source else {
         return;
     };
     let Some(matrix) = tensors.get(PATCH_WEIGHT).cloned() else {
@@ -139,7 +140,7 @@ impl Architecture for SiglipArchitecture {
     fn build(&self, checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn Backbone>> {
         let (layout, origin) = find(checkpoint).unwrap_or_else(|| {
             let origin = origin(&checkpoint.config).unwrap_or(Origin::Transformers);
-            (Layout::new("", &[]), origin)
+            (KeyLayout::new("", &[]), origin)
         });
         let mut ours = layout.apply(checkpoint)?;
         if origin == Origin::NaFlex {
@@ -239,7 +240,7 @@ impl Siglip {
         let table = p.get_f32("pos_embed", &[1, config.side * config.side, width])?;
         let pools = checkpoint.tensors().is_none() || p.pp("attn_pool").has("latent");
         let pool = || AttentionPool::new(&p.pp("attn_pool"), &config.block, config.activation);
-        let constants = Constants::of(checkpoint, options, normalise::HALF)?;
+        let constants = Constants::from_checkpoint(checkpoint, options, normalise::HALF)?;
         let mut model = Siglip {
             normalise: Normalise::new(constants.mean_std, options.device, options.run_kind()),
             patch_embed: PatchEmbed::new(&p.pp("patch_embed.proj"), config.patch, width, true)?,

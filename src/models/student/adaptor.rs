@@ -3,7 +3,7 @@
 use super::args::{Args, Teacher};
 use super::heads::{Head, HeadKind, HeadShape, UPSAMPLE_NONE};
 use crate::models::{AdaptorFeatures, BuildOptions};
-use crate::weights::{Checkpoint, Params, Source};
+use crate::weights::{Checkpoint, Params, WeightSource};
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
 
@@ -20,7 +20,7 @@ pub struct AdaptorConfig {
 
 /// The adaptors in the file, in the order of the teachers.
 pub fn adaptors(checkpoint: &Checkpoint, args: Args) -> Result<Vec<AdaptorConfig>> {
-    let Source::File(tensors) = &checkpoint.source else {
+    let WeightSource::File(tensors) = &checkpoint.source else {
         return Ok(Vec::new());
     };
     let mut names: Vec<&str> = Vec::new();

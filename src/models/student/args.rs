@@ -23,7 +23,7 @@ pub struct Teacher {
 
 impl<'a> Args<'a> {
     /// From `config.json` of the Hugging Face layout (`args` inside), or the arguments themselves.
-    pub fn of(config: &'a Value) -> Self {
+    pub fn from_config(config: &'a Value) -> Self {
         Args(if config["args"].is_object() {
             &config["args"]
         } else {
@@ -169,23 +169,23 @@ mod tests {
             "cls_token_per_teacher": true, "register_multiple": 16,
             "teachers": [teacher("clip"), teacher("openai_clip"), teacher("dino_v2"), teacher("sam")],
         });
-        let args = Args::of(&v2);
+        let args = Args::from_config(&v2);
         assert_eq!((args.cls_tokens(), args.registers()), (4, 12));
         // K is a multiple of register_multiple: a full group is added.
         let full = json!({
             "cls_token_per_teacher": true, "register_multiple": 4, "teachers": v2["teachers"],
         });
-        assert_eq!(Args::of(&full).registers(), 4);
+        assert_eq!(Args::from_config(&full).registers(), 4);
         // A teacher named twice has one token; `use_summary` of one of its entries is enough.
         let twice = json!({
             "cls_token_per_teacher": true, "register_multiple": 8,
             "teachers": [teacher("clip"), {"name": "sam", "use_summary": false}, teacher("clip"), teacher("dino_v2")],
         });
-        let args = Args::of(&twice);
+        let args = Args::from_config(&twice);
         assert_eq!((args.cls_tokens(), args.registers()), (3, 5));
         assert_eq!(args.summary_tokens(), [0, 2]);
         let one = json!({"cls_token_per_teacher": false, "cpe_num_registers": 4, "teachers": v2["teachers"]});
-        let args = Args::of(&one);
+        let args = Args::from_config(&one);
         assert_eq!((args.cls_tokens(), args.registers()), (1, 4));
         assert_eq!(args.summary_tokens(), [0]);
         assert!(args.teachers().iter().all(|t| t.token_slot == 0));

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::models::BuildOptions;
 use crate::models::normalise::{self, Constants, MeanStd};
-use crate::weights::{Checkpoint, Params, Source};
+use crate::weights::{Checkpoint, Params, WeightSource};
 use tch::{Device, Kind, Tensor};
 
 /// The pixel normalisation of the file; OpenAI CLIP's for random weights (upstream's default).
@@ -13,7 +13,7 @@ pub fn conditioner(
     options: &BuildOptions,
 ) -> Result<Constants> {
     let (mean_std, source): (MeanStd, _) = match checkpoint.source {
-        Source::Random(_) => {
+        WeightSource::Random(_) => {
             let (mean, std) = normalise::CLIP;
             let p = root.pp("input_conditioner");
             for (name, values) in [("norm_mean", mean), ("norm_std", std)] {
@@ -22,7 +22,7 @@ pub fn conditioner(
             }
             (normalise::CLIP, "upstream's default")
         }
-        Source::File(_) | Source::TorchScript => {
+        WeightSource::File(_) | WeightSource::TorchScript => {
             let three = |name: &str| -> Result<[f64; 3]> {
                 let values = root.pp("input_conditioner").buffer(name, &[3, 1, 1])?;
                 let values = values

@@ -5,7 +5,7 @@
 //! `feature_normalizer.*`, `inter_feature_normalizer.*`, `summary_idxs`.
 
 use super::args::Args;
-use crate::weights::layout::{Layout, Place};
+use crate::weights::layout::{KeyLayout, KeyPlace};
 use crate::weights::{Checkpoint, StateDict};
 use crate::{Error, Result};
 
@@ -52,26 +52,26 @@ pub fn detect(checkpoint: &Checkpoint) -> Option<(Kind, bool)> {
 pub const WRAPPERS: [&str; 4] = ["", "module._orig_mod.", "module.", "_orig_mod."];
 
 /// transformers' names (its own conversion table for `radio`, read in 5.23).
-const NATIVE: &[(&str, Place)] = &[
+const NATIVE: &[(&str, KeyPlace)] = &[
     (
         "model.patch_generator.embedder",
-        Place::Named("embeddings.patch_projection"),
+        KeyPlace::Named("embeddings.patch_projection"),
     ),
     (
         "model.patch_generator.video_embedder",
-        Place::Named("embeddings.video_patch_projection"),
+        KeyPlace::Named("embeddings.video_patch_projection"),
     ),
     (
         "model.patch_generator.pos_embed",
-        Place::Named("embeddings.position_embedding"),
+        KeyPlace::Named("embeddings.position_embedding"),
     ),
     (
         "model.patch_generator.cls_token.token",
-        Place::Named("embeddings.cls_register_token"),
+        KeyPlace::Named("embeddings.cls_register_token"),
     ),
     (
         "model.blocks.*.attn.qkv",
-        Place::Stacked(&[
+        KeyPlace::Stacked(&[
             "encoder.layer.*.attention.q_proj",
             "encoder.layer.*.attention.k_proj",
             "encoder.layer.*.attention.v_proj",
@@ -79,39 +79,39 @@ const NATIVE: &[(&str, Place)] = &[
     ),
     (
         "model.blocks.*.attn.proj",
-        Place::Named("encoder.layer.*.attention.o_proj"),
+        KeyPlace::Named("encoder.layer.*.attention.o_proj"),
     ),
     (
         "model.blocks.*.mlp.w12",
-        Place::Stacked(&[
+        KeyPlace::Stacked(&[
             "encoder.layer.*.mlp.gate_proj",
             "encoder.layer.*.mlp.up_proj",
         ]),
     ),
     (
         "model.blocks.*.mlp.w3",
-        Place::Named("encoder.layer.*.mlp.down_proj"),
+        KeyPlace::Named("encoder.layer.*.mlp.down_proj"),
     ),
     (
         "model.blocks.*.ls1.gamma",
-        Place::Named("encoder.layer.*.layer_scale1.lambda1"),
+        KeyPlace::Named("encoder.layer.*.layer_scale1.lambda1"),
     ),
     (
         "model.blocks.*.ls2.gamma",
-        Place::Named("encoder.layer.*.layer_scale2.lambda1"),
+        KeyPlace::Named("encoder.layer.*.layer_scale2.lambda1"),
     ),
-    ("model.blocks.*", Place::Named("encoder.layer.*")),
+    ("model.blocks.*", KeyPlace::Named("encoder.layer.*")),
 ];
 
 /// From the names of a file to ours, and back for errors.
 pub enum Keys {
     /// (prefix in the file, our prefix), the first that fits
     Prefixes(Vec<(String, String)>),
-    Table(Layout),
+    KeyTable(KeyLayout),
 }
 
 impl Keys {
-    pub fn of(checkpoint: &Checkpoint, kind: Kind, dino: bool, args: Args) -> Self {
+    pub fn from_checkpoint(checkpoint: &Checkpoint, kind: Kind, dino: bool, args: Args) -> Self {
         let pair = |theirs: &str, ours: &str| (theirs.to_string(), ours.to_string());
         let model = |prefix: &str| {
             if dino {
@@ -126,7 +126,7 @@ impl Keys {
             }
         };
         match kind {
-            Kind::Native => Keys::Table(Layout::new("", NATIVE)),
+            Kind::Native => Keys::KeyTable(KeyLayout::new("", NATIVE)),
             Kind::Loaded => Keys::Prefixes(model("model.")),
             Kind::Bare => Keys::Prefixes(vec![pair("", "model.")]),
             Kind::HuggingFace => {
@@ -159,7 +159,7 @@ impl Keys {
     /// The checkpoint under our names.
     pub fn apply(&self, checkpoint: &Checkpoint) -> Result<Checkpoint> {
         match self {
-            Keys::Table(layout) => layout.apply(checkpoint),
+            Keys::KeyTable(layout) => layout.apply(checkpoint),
             Keys::Prefixes(pairs) => Ok(checkpoint.renamed(|key| {
                 let hit = pairs
                     .iter()
@@ -172,7 +172,7 @@ impl Keys {
     /// An error about one of our names, about the file's.
     pub fn explain(&self, error: Error, checkpoint: &Checkpoint) -> Error {
         match (self, error) {
-            (Keys::Table(layout), error) => layout.explain(error),
+            (Keys::KeyTable(layout), error) => layout.explain(error),
             (
                 Keys::Prefixes(pairs),
                 Error::Tensor {

@@ -2,7 +2,7 @@
 
 use super::settings::{CLIP_VOCABULARY, Pool, Settings, TokenizerKind};
 use crate::models::clip::activation_of_tag;
-use crate::models::facts::{check_heads, known};
+use crate::models::facts::{check_heads, required_size};
 use crate::models::layers::Activation;
 use crate::weights::Checkpoint;
 use crate::{Error, Result};
@@ -40,7 +40,7 @@ pub struct TextConfig {
 
 impl TextConfig {
     /// `text`: the text side under our names; `hints`: the zoo's (`pretrained`: open_clip's tag).
-    pub fn of(text: &Checkpoint, hints: &Value) -> Result<Self> {
+    pub fn from_checkpoint(text: &Checkpoint, hints: &Value) -> Result<Self> {
         let size = |name: &str, axis: usize| {
             text.shape(name)
                 .and_then(|shape| shape.get(axis).copied())
@@ -76,14 +76,14 @@ impl TextConfig {
                 })
             })
             .unwrap_or(default_heads);
-        let heads = known(text, "number of heads", Some(heads))?;
+        let heads = required_size(text, "number of heads", Some(heads))?;
         check_heads(text, width, heads)?;
         let eps = match family {
             Family::Clip => 1e-5,
             Family::Siglip => 1e-6,
         };
         let context = size("positional_embedding", 0)?;
-        let settings = Settings::of(text, family, vocabulary)?;
+        let settings = Settings::from_checkpoint(text, family, vocabulary)?;
         let tokenizer_reason = match ours["hf_tokenizer_name"].as_str() {
             Some(name) => format!("the config's `text_cfg.hf_tokenizer_name` is `{name}`"),
             None => format!(

@@ -1,10 +1,10 @@
 //! Where a text tower lies in a file: open_clip's own names, with or without `text.`, or
 //! transformers'. Ours are open_clip's.
 
-use crate::weights::{Checkpoint, Layout, Place, Table};
+use crate::weights::{Checkpoint, KeyLayout, KeyPlace, KeyTable};
 use crate::{Error, Result};
 
-use Place::{Named, Stacked, Transposed};
+use KeyPlace::{Named, Stacked, Transposed};
 
 /// The layouts of spec/teachers.md §2.4 and §3.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub fn find(checkpoint: &Checkpoint) -> Option<Kind> {
 }
 
 /// The first components of open_clip's names.
-const CUSTOM_TEXT: Table = &[
+const CUSTOM_TEXT: KeyTable = &[
     ("token_embedding", Named("token_embedding")),
     ("positional_embedding", Named("positional_embedding")),
     ("transformer", Named("transformer")),
@@ -40,7 +40,7 @@ const CUSTOM_TEXT: Table = &[
 ];
 
 /// The text side alone under our names, and the table that led there, for errors.
-pub fn text_side(checkpoint: &Checkpoint) -> Result<(Checkpoint, Option<Layout>)> {
+pub fn text_side(checkpoint: &Checkpoint) -> Result<(Checkpoint, Option<KeyLayout>)> {
     let kind = find(checkpoint).ok_or_else(|| {
         Error::file(
             &checkpoint.path,
@@ -56,7 +56,7 @@ pub fn text_side(checkpoint: &Checkpoint) -> Result<(Checkpoint, Option<Layout>)
         Kind::OpenClip => (checkpoint.renamed(root), None),
         Kind::CustomText => {
             let text = checkpoint.renamed(|key| key.starts_with("text.").then(|| key.to_string()));
-            let layout = Layout::new("text.", CUSTOM_TEXT);
+            let layout = KeyLayout::new("text.", CUSTOM_TEXT);
             (layout.apply(&text)?, Some(layout))
         }
         Kind::Transformers => {
@@ -64,7 +64,7 @@ pub fn text_side(checkpoint: &Checkpoint) -> Result<(Checkpoint, Option<Layout>)
                 let is_text = key.starts_with("text_model.") || key == "text_projection.weight";
                 is_text.then(|| key.to_string())
             });
-            let layout = Layout::new("", TRANSFORMERS);
+            let layout = KeyLayout::new("", TRANSFORMERS);
             (layout.apply(&text)?, Some(layout))
         }
     })
@@ -75,7 +75,7 @@ pub fn is_dead(name: &str) -> bool {
     name == "attn_mask" || name.ends_with("position_ids")
 }
 
-const TRANSFORMERS: Table = &[
+const TRANSFORMERS: KeyTable = &[
     (
         "token_embedding",
         Named("text_model.embeddings.token_embedding"),

@@ -71,7 +71,7 @@ pub fn present(checkpoint: &Checkpoint) -> bool {
 /// is read when the first text comes.
 pub fn load(checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn TextTower>> {
     let (text, layout) = layout::text_side(checkpoint)?;
-    let config = TextConfig::of(&text, &options.zoo_hints)?;
+    let config = TextConfig::from_checkpoint(&text, &options.zoo_hints)?;
     let store = ParamStore::new(&text, options.device, Kind::Float);
     let tower = crate::runtime::guard(|| {
         let _no_grad = tch::no_grad_guard();

@@ -92,7 +92,7 @@ impl Settings {
     ///
     /// # Errors
     /// A setting that is not built here.
-    pub fn of(text: &Checkpoint, family: Family, vocabulary: i64) -> Result<Self> {
+    pub fn from_checkpoint(text: &Checkpoint, family: Family, vocabulary: i64) -> Result<Self> {
         let config = &text.config["model_cfg"]["text_cfg"];
         refuse_others(text, "text_cfg", config, BUILT)?;
         if let Some(kind) = config["proj_type"]

@@ -11,7 +11,7 @@
 mod output;
 pub mod settings;
 
-pub use settings::{Given, Layout, Size};
+pub use settings::{Declared, OutputAxes, Size};
 
 use super::architecture::Architecture;
 use super::backbone::{Backbone, BackboneInfo, Features};
@@ -56,7 +56,7 @@ impl Architecture for TorchScript {
         // A folder's checkpoint names the file that was picked in it.
         let path = checkpoint.files.first().unwrap_or(&checkpoint.path);
         let given = &options.torchscript;
-        let flags = Given {
+        let flags = Declared {
             mean: options.mean.or(given.mean),
             std: options.std.or(given.std),
             ..given.clone()
@@ -71,7 +71,7 @@ struct Model {
     path: PathBuf,
     info: BackboneInfo,
     normalise: Normalise,
-    layout: Layout,
+    layout: OutputAxes,
     module: CModule,
 }
 
@@ -138,7 +138,7 @@ fn info(path: &Path, settings: &Settings, options: &BuildOptions, parameters: i6
     let mut facts = Map::<String, Value>::new();
     facts.insert("mean".into(), json!(mean));
     facts.insert("std".into(), json!(std));
-    if settings.layout == Layout::Nhwc {
+    if settings.layout == OutputAxes::Nhwc {
         facts.insert("layout".into(), json!(settings.layout));
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -1,6 +1,6 @@
 //! From whatever a TorchScript program returns to summary and tokens.
 
-use super::settings::Layout;
+use super::settings::OutputAxes;
 use tch::{IValue, Kind, Tensor};
 
 /// Names under which a dictionary may hold each part.
@@ -28,7 +28,7 @@ pub struct Output {
 /// - [B, C, h, w] (or [B, h, w, C]): the tokens; the summary is their mean;
 /// - [B, N, C] with N = h·w: the same; with N = h·w + 1 the first token is the summary;
 /// - [B, D]: the summary, and one token that is the summary again.
-pub fn read(value: IValue, size: (i64, i64), layout: Layout) -> Result<Output, String> {
+pub fn read(value: IValue, size: (i64, i64), layout: OutputAxes) -> Result<Output, String> {
     match value {
         IValue::Tensor(tensor) => from_tensor(tensor, size, layout),
         IValue::Tuple(items) => match <[IValue; 2]>::try_from(items) {
@@ -49,7 +49,7 @@ pub fn read(value: IValue, size: (i64, i64), layout: Layout) -> Result<Output, S
 fn from_entries(
     entries: Vec<(IValue, IValue)>,
     size: (i64, i64),
-    layout: Layout,
+    layout: OutputAxes,
 ) -> Result<Output, String> {
     let find = |names: &[&str]| {
         names.iter().find_map(|wanted| {
@@ -75,7 +75,7 @@ fn pair(
     summary: Tensor,
     spatial: Tensor,
     size: (i64, i64),
-    layout: Layout,
+    layout: OutputAxes,
 ) -> Result<Output, String> {
     if summary.dim() != 2 {
         return Err(format!(
@@ -89,7 +89,7 @@ fn pair(
     })
 }
 
-fn from_tensor(tensor: Tensor, size: (i64, i64), layout: Layout) -> Result<Output, String> {
+fn from_tensor(tensor: Tensor, size: (i64, i64), layout: OutputAxes) -> Result<Output, String> {
     let shape = tensor.size();
     match (shape.as_slice(), layout) {
         (&[batch, channels], _) => Ok(Output {
@@ -113,11 +113,11 @@ fn from_tensor(tensor: Tensor, size: (i64, i64), layout: Layout) -> Result<Outpu
                 grid,
             })
         }
-        (&[_, _, rows, columns], Layout::Nchw) => Ok(averaged(
+        (&[_, _, rows, columns], OutputAxes::Nchw) => Ok(averaged(
             tensor.flatten(2, 3).transpose(1, 2).contiguous(),
             (rows, columns),
         )),
-        (&[_, rows, columns, _], Layout::Nhwc) => {
+        (&[_, rows, columns, _], OutputAxes::Nhwc) => {
             Ok(averaged(tensor.flatten(1, 2), (rows, columns)))
         }
         (shape, _) => Err(format!(
@@ -155,7 +155,7 @@ mod tests {
     /// Shapes of summary and spatial features, and the grid.
     type Shapes = (Vec<i64>, Vec<i64>, (i64, i64));
 
-    fn shapes(value: IValue, layout: Layout) -> Result<Shapes, String> {
+    fn shapes(value: IValue, layout: OutputAxes) -> Result<Shapes, String> {
         let output = read(value, (64, 96), layout)?;
         Ok((output.summary.size(), output.spatial.size(), output.grid))
     }
@@ -164,25 +164,25 @@ mod tests {
     fn every_form() {
         let both = || (vec![2, 5], vec![2, 6, 5], (2, 3));
         let nchw = || IValue::Tensor(tensor(&[2, 5, 2, 3]));
-        assert_eq!(shapes(nchw(), Layout::Nchw), Ok(both()));
+        assert_eq!(shapes(nchw(), OutputAxes::Nchw), Ok(both()));
         let nhwc = IValue::Tensor(tensor(&[2, 2, 3, 5]));
-        assert_eq!(shapes(nhwc, Layout::Nhwc), Ok(both()));
+        assert_eq!(shapes(nhwc, OutputAxes::Nhwc), Ok(both()));
         for tokens in [6, 7] {
             let value = IValue::Tensor(tensor(&[2, tokens, 5]));
-            assert_eq!(shapes(value, Layout::Nchw), Ok(both()));
+            assert_eq!(shapes(value, OutputAxes::Nchw), Ok(both()));
         }
         let wide = || IValue::Tensor(tensor(&[2, 8]));
         assert_eq!(
-            shapes(wide(), Layout::Nchw),
+            shapes(wide(), OutputAxes::Nchw),
             Ok((vec![2, 8], vec![2, 1, 8], (1, 1)))
         );
         let tuple = IValue::Tuple(vec![wide(), nchw()]);
         let expected = (vec![2, 8], vec![2, 6, 5], (2, 3));
-        assert_eq!(shapes(tuple, Layout::Nchw), Ok(expected.clone()));
+        assert_eq!(shapes(tuple, OutputAxes::Nchw), Ok(expected.clone()));
         let key = |name: &str| IValue::String(name.into());
         let entries = vec![(key("features"), nchw()), (key("summary"), wide())];
         assert_eq!(
-            shapes(IValue::GenericDict(entries), Layout::Nchw),
+            shapes(IValue::GenericDict(entries), OutputAxes::Nchw),
             Ok(expected)
         );
     }
@@ -192,19 +192,24 @@ mod tests {
         let output = read(
             IValue::Tensor(tensor(&[1, 2, 1, 3])),
             (32, 96),
-            Layout::Nchw,
+            OutputAxes::Nchw,
         )
         .unwrap();
         let values = Vec::<f64>::try_from(output.spatial.flatten(0, -1)).unwrap();
         assert_eq!(values, [0., 3., 1., 4., 2., 5.]);
-        let output = read(IValue::Tensor(tensor(&[1, 4, 1])), (32, 96), Layout::Nchw).unwrap();
+        let output = read(
+            IValue::Tensor(tensor(&[1, 4, 1])),
+            (32, 96),
+            OutputAxes::Nchw,
+        )
+        .unwrap();
         assert_eq!(output.summary.double_value(&[0, 0]), 0.0);
         assert_eq!(output.spatial.double_value(&[0, 0, 0]), 1.0);
     }
 
     #[test]
     fn what_cannot_be_read_is_said() {
-        let error = |value| shapes(value, Layout::Nchw).unwrap_err();
+        let error = |value| shapes(value, OutputAxes::Nchw).unwrap_err();
         assert!(error(IValue::Tensor(tensor(&[2, 5, 5]))).contains("5 tokens"));
         assert!(error(IValue::Tensor(tensor(&[5]))).contains("[5]"));
         assert!(error(IValue::Int(3)).contains("neither"));

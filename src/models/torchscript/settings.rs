@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Axes of a four-dimensional output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Layout {
+pub enum OutputAxes {
     /// [B, C, h, w]
     #[default]
     Nchw,
@@ -28,13 +28,13 @@ pub enum Layout {
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Given {
+pub struct Declared {
     pub mean: Option<[f64; 3]>,
     pub std: Option<[f64; 3]>,
     pub resolution: Option<Size>,
     pub step: Option<i64>,
     pub fixed: Option<bool>,
-    pub layout: Option<Layout>,
+    pub layout: Option<OutputAxes>,
 }
 
 /// One number for a square, or height and width.
@@ -64,7 +64,7 @@ pub struct Settings {
     /// `None`: the patch, once the output is known.
     pub step: Option<i64>,
     pub fixed: bool,
-    pub layout: Layout,
+    pub layout: OutputAxes,
 }
 
 /// Where the settings of `program` lie: `model.pt` -> `model.toml`.
@@ -73,13 +73,13 @@ pub fn path_beside(program: &Path) -> PathBuf {
 }
 
 /// Flags first, then the file beside `program`, then ImageNet's normalisation and 224 pixels.
-pub fn read(program: &Path, flags: &Given) -> Result<Settings> {
+pub fn read(program: &Path, flags: &Declared) -> Result<Settings> {
     let path = path_beside(program);
     let beside = if path.exists() {
         let text = std::fs::read_to_string(&path).map_err(|e| Error::file(&path, e))?;
         toml::from_str(&text).map_err(|e| Error::file(&path, e))?
     } else {
-        Given::default()
+        Declared::default()
     };
     let settings = Settings {
         // The contract of a backbone: pixels in [0,1] come in, and it normalises for itself.

@@ -35,11 +35,11 @@ pub fn render_within(table: &Table, available: Option<usize>) -> String {
     let mut hidden: Vec<String> = Vec::new();
     let mut body = draw(&shown);
     if let Some(available) = available {
-        if width::of(&body) > available && without_intervals(&mut shown) {
+        if width::in_columns(&body) > available && without_intervals(&mut shown) {
             hidden.push("intervals".to_string());
             body = draw(&shown);
         }
-        while width::of(&body) > available {
+        while width::in_columns(&body) > available {
             let keys: Vec<&str> = shown.columns.iter().map(|c| c.key.as_str()).collect();
             let Some(index) = columns::least_needed(&keys) else {
                 break;

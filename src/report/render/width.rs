@@ -10,7 +10,7 @@ pub fn available() -> Option<usize> {
 }
 
 /// Characters of the longest line.
-pub fn of(text: &str) -> usize {
+pub fn in_columns(text: &str) -> usize {
     text.lines()
         .map(|line| line.chars().count())
         .max()

@@ -22,7 +22,7 @@ use crate::hash::sha256;
 use crate::models::Resolved;
 use crate::report::{DataPart, ModelPart};
 use crate::runtime::{Runtime, home, interrupt};
-use crate::store::{self, Reader, Share, Skipped, Writer, complete_parts, part_folder};
+use crate::store::{self, MissingRow, Reader, Share, Writer, complete_parts, part_folder};
 use crate::{Error, Result};
 use pass::Pass;
 use serde_json::{Value, json};
@@ -55,12 +55,12 @@ pub struct Subset<'a> {
 }
 
 /// Features of a subset: one row per image that could be read, in the order of the indices.
-pub struct Extracted {
+pub struct FeatureRows {
     /// Which store holds which columns.
     stores: Vec<Reader>,
     /// Images that have a row, in the order of rows.
     pub indices: Vec<usize>,
-    pub skipped: Vec<Skipped>,
+    pub skipped: Vec<MissingRow>,
     /// What a record says about the subset.
     pub data: DataPart,
     /// Images computed in this run, and the seconds that took; zero when the cache had them all.
@@ -68,7 +68,7 @@ pub struct Extracted {
     pub seconds: f64,
 }
 
-impl Extracted {
+impl FeatureRows {
     /// The rows of a summary that was asked for.
     pub fn rows(&self, output: &Output) -> Result<Rows<'_>> {
         let name = output.name();
@@ -89,7 +89,7 @@ impl Extractor<'_> {
     /// More than `skip_bad` unreadable images (the error names the file), a resolution or an
     /// adaptor the model does not take, features that are not finite, a cache that cannot be
     /// written, or an interruption; what was finished is kept.
-    pub fn extract(&self, subset: &Subset, outputs: &[Output]) -> Result<Extracted> {
+    pub fn extract(&self, subset: &Subset, outputs: &[Output]) -> Result<FeatureRows> {
         let started = Instant::now();
         let images = contents::address(subset.source.as_ref(), &subset.indices);
         let network = key::network_key(self.model, self.part, self.runtime)?;
@@ -99,7 +99,7 @@ impl Extractor<'_> {
             key,
         };
         let mut lacking = outputs.to_vec();
-        let mut stores = self.kept(&shelf, subset, &mut lacking)?;
+        let mut stores = self.complete_stores(&shelf, subset, &mut lacking)?;
         let agree = |stores: &[Reader]| stores.iter().all(|s| s.skipped().eq(stores[0].skipped()));
         if !agree(&stores) {
             // An image could be read in one pass and not in another: one pass for all.
@@ -123,12 +123,12 @@ impl Extractor<'_> {
         let Some(store) = stores.first() else {
             return Err(Error::model("no features were asked for"));
         };
-        let skipped: Vec<Skipped> = store.skipped().cloned().collect();
+        let skipped: Vec<MissingRow> = store.skipped().cloned().collect();
         self.check_skipped(subset, &skipped)?;
         let indices = without(&subset.indices, &skipped);
         let hashes = store.column(contents::CONTENT)?;
         let hashes = (0..hashes.len()).filter_map(|row| hashes.row(row));
-        Ok(Extracted {
+        Ok(FeatureRows {
             data: DataPart {
                 name: subset.name.to_string(),
                 path: subset.path.clone(),
@@ -149,7 +149,7 @@ impl Extractor<'_> {
 
     /// Complete stores of earlier passes that hold some of what is `lacking`, which is then no
     /// longer so. Rows of images whose bytes have changed are thrown away.
-    fn kept(
+    fn complete_stores(
         &self,
         shelf: &Shelf,
         subset: &Subset,
@@ -251,7 +251,7 @@ impl Extractor<'_> {
     }
 
     /// The cache may hold more skipped images than this run allows.
-    fn check_skipped(&self, subset: &Subset, skipped: &[Skipped]) -> Result<()> {
+    fn check_skipped(&self, subset: &Subset, skipped: &[MissingRow]) -> Result<()> {
         match skipped.get(self.skip_bad) {
             None => Ok(()),
             Some(first) => Err(Error::file(
@@ -303,7 +303,7 @@ fn pass_holds(key: &Value, output: &Output) -> bool {
 }
 
 /// `indices` without the skipped ones, which are in the same order.
-fn without(indices: &[usize], skipped: &[Skipped]) -> Vec<usize> {
+fn without(indices: &[usize], skipped: &[MissingRow]) -> Vec<usize> {
     let mut left = skipped.iter().map(|s| s.index).peekable();
     indices
         .iter()

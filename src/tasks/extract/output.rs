@@ -46,7 +46,7 @@ impl Output {
     }
 
     /// These features of a batch: [B, D] or [B, N, C], on the CPU and contiguous.
-    pub fn of(&self, features: &Features) -> Result<Tensor> {
+    pub fn select(&self, features: &Features) -> Result<Tensor> {
         let tensor = match self.level {
             Level::Summary => features.summary_of(self.adaptor.as_deref())?,
             Level::Spatial => match &self.adaptor {

@@ -134,7 +134,7 @@ impl Pass<'_> {
         let mut columns = contents::columns().to_vec();
         let mut cells = Vec::new();
         for output in self.outputs {
-            let tensor = output.of(&features)?;
+            let tensor = output.select(&features)?;
             self.check_finite(&tensor, output, batch)?;
             columns.push(output.column(&tensor));
             cells.push(row_bytes(&tensor).into_iter());

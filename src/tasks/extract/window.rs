@@ -1,7 +1,7 @@
 //! Puts rows back into the order of the samples: a batch of images of several sizes comes in
 //! parts, one per size.
 
-use crate::store::{Row, Skipped};
+use crate::store::{MissingRow, Row};
 use crate::{Error, Result};
 use std::collections::VecDeque;
 
@@ -21,7 +21,7 @@ struct Window {
 enum Slot {
     Open,
     Row(Row),
-    Skipped(Skipped),
+    Skipped(MissingRow),
 }
 
 impl<'a> Windows<'a> {
@@ -39,7 +39,7 @@ impl<'a> Windows<'a> {
     }
 
     /// Marks a sample as unreadable.
-    pub fn skip(&mut self, skipped: Skipped) -> Result<()> {
+    pub fn skip(&mut self, skipped: MissingRow) -> Result<()> {
         self.set(skipped.index, Slot::Skipped(skipped))
     }
 
@@ -70,7 +70,7 @@ impl<'a> Windows<'a> {
     }
 
     /// The first window, when nothing is missing in it: its rows and its skipped samples.
-    pub fn next_complete(&mut self) -> Option<(Vec<Row>, Vec<Skipped>)> {
+    pub fn next_complete(&mut self) -> Option<(Vec<Row>, Vec<MissingRow>)> {
         if self.queue.front()?.open > 0 {
             return None;
         }
@@ -100,7 +100,7 @@ mod tests {
         windows.add(7, row(7)).unwrap();
         windows.add(5, row(5)).unwrap();
         assert!(windows.next_complete().is_none());
-        let bad = Skipped {
+        let bad = MissingRow {
             index: 6,
             key: "six".into(),
             reason: "damaged".into(),

@@ -118,7 +118,7 @@ impl Export<'_> {
                 level,
                 ..Output::summary(adaptor)
             };
-            let mut shape = output.of(&features)?.size();
+            let mut shape = output.select(&features)?.size();
             shape[0] = images as i64;
             columns.push(Column {
                 declared: Declared {
@@ -200,7 +200,7 @@ impl Export<'_> {
         features: &Features,
     ) -> Result<()> {
         for (tensor, column) in columns.iter().enumerate() {
-            let values = column.output.of(features)?.f_to_device(Device::Cpu)?;
+            let values = column.output.select(features)?.f_to_device(Device::Cpu)?;
             file.write(tensor, first, &row_bytes(&values))?;
         }
         Ok(())

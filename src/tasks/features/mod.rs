@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use tch::{Device, Kind, Tensor};
 
 /// Outputs of a network over all inputs, on the CPU in fp32.
-pub struct Extracted {
+pub struct Outputs {
     /// `summary` `[B,D]`, `spatial` `[B,N,C]`, and of every adaptor `NAME.summary` and
     /// `NAME.spatial` (where it has one).
     pub tensors: IndexMap<String, Tensor>,
@@ -26,7 +26,7 @@ pub fn of_tensor(
     request: &Request,
     device: Device,
     batch_size: usize,
-) -> Result<Extracted> {
+) -> Result<Outputs> {
     if input.dim() != 4 || input.size()[0] == 0 {
         return Err(Error::model(format!(
             "the input must be [B,3,H,W] with at least one image, it is {:?}",
@@ -76,12 +76,12 @@ impl Parts {
         self.keep(name, tensor)
     }
 
-    fn join(self) -> Result<Extracted> {
+    fn join(self) -> Result<Outputs> {
         let mut tensors = IndexMap::new();
         for (name, parts) in self.tensors {
             tensors.insert(name, Tensor::f_cat(&parts, 0)?);
         }
-        Ok(Extracted {
+        Ok(Outputs {
             tensors,
             grids: self.grids,
         })

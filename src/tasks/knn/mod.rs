@@ -164,7 +164,7 @@ fn rank(top: &TopK, k: usize, temperature: f64, labels: &[u32]) -> Vec<Vec<u32>>
     (0..top.queries())
         .into_par_iter()
         .map(|query| {
-            let nearest = top.of(query).iter().take(k);
+            let nearest = top.neighbours(query).iter().take(k);
             let votes = nearest.map(|n| (n.similarity, labels[n.key as usize]));
             vote(votes, temperature, RANKED)
         })

@@ -130,8 +130,8 @@ mod tests {
             let (best, _) = all.topk(11, 1, true, true);
             for query in 0..600 {
                 let expected: Vec<f32> = Vec::try_from(best.get(query as i64)).unwrap();
-                assert_eq!(found.of(query).len(), 11);
-                for (n, e) in found.of(query).iter().zip(expected) {
+                assert_eq!(found.neighbours(query).len(), 11);
+                for (n, e) in found.neighbours(query).iter().zip(expected) {
                     assert!((n.similarity - e).abs() < 1e-6, "{n:?} {e}");
                     let own = all.double_value(&[query as i64, i64::from(n.key)]);
                     assert!((f64::from(n.similarity) - own).abs() < 1e-6);
@@ -150,7 +150,7 @@ mod tests {
         let rows = |values| Rows::new(values, 160).unwrap();
         let found = search(&rows(&q), &rows(&k), 10, Device::Cpu, &mut |_| {}).unwrap();
         for query in 0..300 {
-            for pair in found.of(query).chunks_exact(2) {
+            for pair in found.neighbours(query).chunks_exact(2) {
                 assert_eq!(pair[0].key + 1_300, pair[1].key, "{pair:?}");
             }
         }

@@ -80,7 +80,7 @@ mod tests {
         let scanned = TopK::new(scanned, 150).unwrap();
         let selected = TopK::new(selected, 150).unwrap();
         for query in 0..5 {
-            assert_eq!(scanned.of(query), selected.of(query));
+            assert_eq!(scanned.neighbours(query), selected.neighbours(query));
         }
     }
 }

@@ -46,7 +46,7 @@ impl TopK {
     }
 
     /// The neighbours of `query`, best first: k of them, or all keys where there are fewer.
-    pub fn of(&self, query: usize) -> &[Neighbour] {
+    pub fn neighbours(&self, query: usize) -> &[Neighbour] {
         &self.0[query]
     }
 

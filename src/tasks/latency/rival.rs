@@ -31,7 +31,7 @@ impl Rival {
         }
         Ok(Rival {
             label: variant.label(),
-            part: ModelPart::of(&model)?,
+            part: ModelPart::for_model(&model)?,
             request: Request::adaptors(&options.adaptors),
             is_baseline: options.baseline.as_ref() == Some(&variant.spec.model),
             model,

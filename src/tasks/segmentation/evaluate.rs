@@ -62,7 +62,7 @@ pub fn evaluate(
                 let prediction = bytes(prediction)?;
                 let mut one = Confusion::new(classes);
                 one.add(&map.labels, &prediction);
-                result.images.push(ImageAreas::of(&one));
+                result.images.push(ImageAreas::from_confusion(&one));
                 result.confusion.merge(&one);
             }
             if let (Some(predictions), Some(first)) = (predictions, of_heads.first()) {

@@ -65,7 +65,7 @@ pub fn run(
     runtime: &Runtime,
 ) -> Result<Finished> {
     let recipe = recipe.settle(model)?;
-    let part = ModelPart::of(model)?;
+    let part = ModelPart::for_model(model)?;
     let resolution = (recipe.crop(), recipe.crop());
     let mut record = RecordBuilder::new("segmentation", part.clone(), runtime, resolution)
         .adaptor(options.adaptor.as_deref())

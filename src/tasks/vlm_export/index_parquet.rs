@@ -1,6 +1,6 @@
 //! The index as a parquet file, a row group per shard.
 
-use super::shard::Entry;
+use super::shard::IndexEntry;
 use crate::files::AtomicFile;
 use crate::{Error, Result};
 use parquet::basic::Compression;
@@ -12,10 +12,10 @@ use parquet::schema::parser::parse_message_type;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Text columns, then whole numbers: the fields of [`Entry`].
+/// Text columns, then whole numbers: the fields of [`IndexEntry`].
 /// A column and its value of an entry.
-type Text = (&'static str, fn(&Entry) -> &str);
-type Number = (&'static str, fn(&Entry) -> i64);
+type Text = (&'static str, fn(&IndexEntry) -> &str);
+type Number = (&'static str, fn(&IndexEntry) -> i64);
 
 const TEXTS: [Text; 3] = [
     ("key", |e| &e.key),
@@ -67,7 +67,7 @@ impl Index {
     }
 
     /// Appends a row group.
-    pub fn append(&mut self, entries: &[Entry]) -> Result<()> {
+    pub fn append(&mut self, entries: &[IndexEntry]) -> Result<()> {
         if entries.is_empty() {
             return Ok(());
         }

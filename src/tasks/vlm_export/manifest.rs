@@ -2,7 +2,7 @@
 //! (`index.jsonl`, `index.parquet`) once every shard is there.
 
 use super::outputs::{Output, Wanted};
-use super::shard::{Entry, Finished, Left, file_name};
+use super::shard::{Finished, IndexEntry, Left, file_name};
 use super::statistics::{Statistics, Sums};
 use crate::data::pictures::Counts;
 use crate::files::{AtomicFile, write_atomically};
@@ -180,7 +180,7 @@ fn write_index(folder: &Path, export: &Export, identity: &str) -> Result<()> {
 }
 
 /// The lines of an index.
-pub fn read_index(folder: &Path) -> Result<Vec<Entry>> {
+pub fn read_index(folder: &Path) -> Result<Vec<IndexEntry>> {
     let path = folder.join("index.jsonl");
     let text = std::fs::read_to_string(&path).map_err(|e| Error::file(&path, e))?;
     (text.lines().enumerate())

@@ -213,7 +213,7 @@ impl<'a> Prepared<'a> {
                 "holds no picture that can be read",
             ));
         }
-        let part = ModelPart::of(model)?;
+        let part = ModelPart::for_model(model)?;
         let export = Export {
             schema_version: Export::SCHEMA,
             tool: [
@@ -274,7 +274,7 @@ impl<'a> Prepared<'a> {
     fn estimate(&self, options: &Options, survey: &Survey) -> Result<Estimate> {
         let bytes = |shard: usize| -> u64 {
             let items = &self.plan.items[self.plan.shards[shard].clone()];
-            items.iter().map(|item| self.weight.of(item)).sum()
+            items.iter().map(|item| self.weight.bytes(item)).sum()
         };
         let views = |shard: &usize| -> u64 {
             let items = &self.plan.items[self.plan.shards[*shard].clone()];

@@ -65,7 +65,7 @@ pub struct Weight {
 }
 
 impl Weight {
-    pub fn of(&self, item: &Item) -> u64 {
+    pub fn bytes(&self, item: &Item) -> u64 {
         item.tokens() * self.token + item.views.count() as u64 * self.view
     }
 }
@@ -154,7 +154,7 @@ impl Plan {
         let (mut start, mut bytes) = (0, 0);
         let mut digest = Sha256::new();
         for (at, item) in items.iter().enumerate() {
-            let more = weight.of(item);
+            let more = weight.bytes(item);
             if at > start && bytes + more > shard_bytes {
                 shards.push(start..at);
                 (start, bytes) = (at, 0);

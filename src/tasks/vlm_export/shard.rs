@@ -17,7 +17,7 @@ use tch::{Kind, Tensor};
 
 /// Where a picture's rows are: a line of the index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct IndexEntry {
     /// Name within the data set.
     pub key: String,
     /// File name of the shard.
@@ -60,7 +60,7 @@ pub struct Finished {
     pub shard: usize,
     pub sha256: String,
     pub bytes: u64,
-    pub entries: Vec<Entry>,
+    pub entries: Vec<IndexEntry>,
     pub left_out: Vec<Left>,
     pub sums: IndexMap<String, Sums>,
 }
@@ -109,7 +109,7 @@ pub struct Filling {
     kind: Kind,
     outputs: Vec<Output>,
     parts: Vec<Vec<Tensor>>,
-    entries: Vec<(usize, Entry)>,
+    entries: Vec<(usize, IndexEntry)>,
     left_out: Vec<(usize, Left)>,
     sums: Vec<Sums>,
     views: i64,
@@ -178,7 +178,7 @@ impl Filling {
                 ..
             } = picture.item;
             let (count, tokens) = (views.count() as i64, picture.item.tokens() as i64);
-            let entry = Entry {
+            let entry = IndexEntry {
                 key: picture.key.clone(),
                 shard: file_name(self.shard),
                 view: self.views,

@@ -3,7 +3,7 @@
 use super::framing::Framing;
 use super::manifest::{Manifest, read_index};
 use super::outputs::{Output, Unit};
-use super::shard::Entry;
+use super::shard::IndexEntry;
 use crate::data::decode::{Limits, decode};
 use crate::data::pictures::Pictures;
 use crate::data::pixels;
@@ -36,11 +36,11 @@ pub struct Checked {
 ///
 /// # Errors
 /// The first shard that differs from the manifest, lacks rows, or holds a NaN or an infinity.
-pub fn files(folder: &Path) -> Result<(Checked, Manifest, Vec<Entry>)> {
+pub fn files(folder: &Path) -> Result<(Checked, Manifest, Vec<IndexEntry>)> {
     let manifest = Manifest::read(folder)?;
     let index = read_index(folder)?;
     let mut checked = Checked::default();
-    let mut by_shard: HashMap<&str, Vec<&Entry>> = HashMap::new();
+    let mut by_shard: HashMap<&str, Vec<&IndexEntry>> = HashMap::new();
     for entry in &index {
         by_shard.entry(&entry.shard).or_default().push(entry);
     }
@@ -163,7 +163,7 @@ fn tolerance(format: &str, precision: &str) -> f64 {
 /// A picture that changed since, or whose features differ beyond the tolerance (both are named).
 pub fn recompute(
     folder: &Path,
-    (manifest, index): (&Manifest, &[Entry]),
+    (manifest, index): (&Manifest, &[IndexEntry]),
     model: &Resolved,
     pictures: &Pictures,
     framing: &Framing,
@@ -223,7 +223,12 @@ pub fn recompute(
 }
 
 /// A picture's rows of one output, in fp64.
-fn rows_of(path: &Path, tensors: &StateDict, output: &Output, entry: &Entry) -> Result<Tensor> {
+fn rows_of(
+    path: &Path,
+    tensors: &StateDict,
+    output: &Output,
+    entry: &IndexEntry,
+) -> Result<Tensor> {
     let tensor = tensors
         .get(&output.name)
         .ok_or_else(|| Error::tensor(path, &output.name, "missing"))?

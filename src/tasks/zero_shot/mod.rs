@@ -54,7 +54,7 @@ impl ZeroShot {
         let summary = job.summary(Some(adaptor))?;
         let record = job.record(TASK, Some(adaptor));
         // Cheap mistakes first: names and text before an hour of images.
-        let names = Names::of(job.data, options.names_given)?;
+        let names = Names::from_data(job.data, options.names_given)?;
         classify::labels(job.data.need_val()?.as_ref(), &job.val_indices()?)?;
         let device = extractor.runtime.device;
         let started = Instant::now();

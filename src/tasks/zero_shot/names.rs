@@ -21,10 +21,10 @@ impl Names {
     /// The first name of each class: from the user's list (`given`) or the data set's own. Classes
     /// known by an ImageNet wnid only, and the classes of ImageNet-1k itself, are called what
     /// open_clip calls them, as published figures were made with those names.
-    pub fn of(data: &Classification, given: bool) -> Result<Self> {
+    pub fn from_data(data: &Classification, given: bool) -> Result<Self> {
         let classes = &data.classes;
         if given {
-            return own(data, "--classnames");
+            return first_names(data, "--classnames");
         }
         let imagenet = imagenet()?;
         if is_imagenet_without_wnids(classes) {
@@ -34,7 +34,7 @@ impl Names {
             });
         }
         if classes.iter().all(|class| !class.names.is_empty()) {
-            return own(data, "data set");
+            return first_names(data, "data set");
         }
         let by_wnid: HashMap<String, String> = imagenet.into_iter().collect();
         let name = |class: &Class| {
@@ -50,7 +50,7 @@ impl Names {
     }
 }
 
-fn own(data: &Classification, source: &'static str) -> Result<Names> {
+fn first_names(data: &Classification, source: &'static str) -> Result<Names> {
     let name = |class: &Class| {
         class
             .names

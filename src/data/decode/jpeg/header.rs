@@ -1,6 +1,6 @@
 //! Markers of a JPEG file: frame, tables, scans (ITU T.81 Annex B).
 
-use super::huffman::Table;
+use super::huffman::HuffmanTable;
 
 /// Zigzag order to rows and columns. A damaged run may lead past 63: those land on the last one,
 /// as in libjpeg.
@@ -69,10 +69,10 @@ pub struct Scan {
 #[derive(Default)]
 pub struct Tables {
     pub quant: [Option<Quant>; 4],
-    pub dc: [Option<Box<Table>>; 4],
-    pub ac: [Option<Box<Table>>; 4],
+    pub dc: [Option<Box<HuffmanTable>>; 4],
+    pub ac: [Option<Box<HuffmanTable>>; 4],
     pub restart_interval: usize,
-    /// Table and value of arithmetic conditioning segments.
+    /// HuffmanTable and value of arithmetic conditioning segments.
     pub conditioning: Vec<(u8, u8)>,
     pub jfif: bool,
     /// Colour transform of an Adobe segment.
@@ -120,7 +120,7 @@ impl Tables {
             if total > 256 || slot > 3 || class >> 4 > 1 {
                 return Err(damaged());
             }
-            let table = Box::new(Table::new(counts, symbols)?);
+            let table = Box::new(HuffmanTable::new(counts, symbols)?);
             let tables = if class >> 4 == 0 {
                 &mut self.dc
             } else {

@@ -11,7 +11,7 @@ const _: () = assert!(LOOK + LONGEST_MAGNITUDE + 16 + LONGEST_MAGNITUDE <= REFIL
 const LONGEST_MAGNITUDE: u32 = 15;
 
 /// One Huffman table, ready for decoding.
-pub struct Table {
+pub struct HuffmanTable {
     /// By the next [`LOOK`] bits.
     codes: [Code; 1 << LOOK],
     /// Largest code of each length, left-aligned to 16 bits, plus one; index 1..=16.
@@ -59,10 +59,10 @@ impl Code {
     }
 }
 
-impl Table {
+impl HuffmanTable {
     /// From the 16 counts per length and the symbols in code order.
-    pub fn new(counts: &[u8], symbols: &[u8]) -> Result<Table, String> {
-        let mut table = Table {
+    pub fn new(counts: &[u8], symbols: &[u8]) -> Result<HuffmanTable, String> {
+        let mut table = HuffmanTable {
             codes: [Code::default(); 1 << LOOK],
             limit: [0; 18],
             offset: [0; 17],
@@ -109,7 +109,7 @@ impl Table {
         }
     }
 
-    /// [`Table::step`] for a code longer than [`LOOK`].
+    /// [`HuffmanTable::step`] for a code longer than [`LOOK`].
     #[cold]
     fn slow_step(&self, mut bits: Bits, bytes: &[u8]) -> (Step, Bits) {
         let symbol = self.symbol(&mut bits);

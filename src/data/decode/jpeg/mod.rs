@@ -18,7 +18,7 @@ mod smooth;
 mod upsample;
 mod window;
 
-use super::{Limits, Part, Region, RgbImage};
+use super::{Cutout, Limits, Region, RgbImage};
 use arithmetic::Arithmetic;
 use header::{Frame, Quant, Scan, Tables};
 use scan::{Block, Decoder};
@@ -37,7 +37,7 @@ pub fn decode(
     bytes: &[u8],
     limits: &Limits,
     needed: impl Fn(usize, usize) -> Region,
-) -> Result<Part<'static>, String> {
+) -> Result<Cutout<'static>, String> {
     let mut tables = Tables::default();
     let mut position = 2;
     let mut image: Option<Image> = None;
@@ -327,7 +327,7 @@ impl Image {
     }
 
     /// Samples of a progressive frame, then pixels.
-    fn finish(mut self, tables: &Tables) -> Result<Part<'static>, String> {
+    fn finish(mut self, tables: &Tables) -> Result<Cutout<'static>, String> {
         let known = self.missing.iter().zip(&self.quant);
         let smooth = self.frame.progressive
             && smooth::applies(known.map(|(known, quant)| (known, quant.as_ref())));
@@ -363,7 +363,7 @@ impl Image {
     }
 
     /// Upsamples and converts row by row.
-    fn pixels(&self, tables: &Tables) -> Part<'static> {
+    fn pixels(&self, tables: &Tables) -> Cutout<'static> {
         let frame = &self.frame;
         let Region {
             x,
@@ -403,7 +403,7 @@ impl Image {
                 _ => {}
             }
         }
-        Part {
+        Cutout {
             pixels: Cow::Owned(image),
             x,
             y,

@@ -2,7 +2,7 @@
 
 use super::bits::{Bits, Segment};
 use super::header::{NATURAL, Scan, Tables};
-use super::huffman::{STEPS_PER_REFILL, Table, extended};
+use super::huffman::{HuffmanTable, STEPS_PER_REFILL, extended};
 
 /// 64 coefficients in rows and columns.
 pub type Block = [i16; 64];
@@ -25,8 +25,8 @@ pub struct Decoder<'a> {
 
 /// What a scan keeps of one of its components.
 struct Component<'a> {
-    dc: Option<&'a Table>,
-    ac: Option<&'a Table>,
+    dc: Option<&'a HuffmanTable>,
+    ac: Option<&'a HuffmanTable>,
     /// Last DC value.
     last: i32,
 }
