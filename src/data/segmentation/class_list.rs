@@ -71,7 +71,10 @@ fn parse(text: &str, path: &Path, zero: Option<bool>) -> Result<LabelRule> {
 }
 
 /// Every value of every mask is a class of that number.
-fn from_masks(found: &LocatedPairs, reduce_zero_label: bool) -> Result<(LabelRule, Option<String>)> {
+fn from_masks(
+    found: &LocatedPairs,
+    reduce_zero_label: bool,
+) -> Result<(LabelRule, Option<String>)> {
     let mut values = BTreeSet::new();
     for sides in found.train.iter().chain(&found.val) {
         for index in sides.masks.indices() {
