@@ -323,7 +323,6 @@ fn random_weights() {
     let checkpoint = Checkpoint::random((zoo::find("eradio_xxxtiny").unwrap().config)(), 1);
     // Forty layers of random weights amplify the last bits more than trained ones do.
     let difference = check_training("eradio_xxxtiny", &checkpoint, (64, 64), &[]);
-    println!("{difference:e}");
     assert!(difference <= 2e-6, "{difference:e}");
     let vit = serde_json::json!({
         "model": "vit_tiny_patch16_224", "cpe_max_size": 128, "cls_token_per_teacher": true,

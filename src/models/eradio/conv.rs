@@ -240,8 +240,7 @@ impl BatchNorm {
     /// do with the running statistics: rounded once, at the end, and not at every step.
     fn fold(&self, weight: &Tensor, bias: Option<&Tensor>) -> (Tensor, Tensor) {
         let double = |t: &Tensor| t.to_kind(Kind::Double);
-        let scale =
-            double(&self.weight) / (double(&self.running_var) + BATCH_NORM_EPS).sqrt();
+        let scale = double(&self.weight) / (double(&self.running_var) + BATCH_NORM_EPS).sqrt();
         let shift = double(&self.bias) - double(&self.running_mean) * &scale;
         let folded = double(weight) * scale.view([-1, 1, 1, 1]);
         let shift = match bias {
