@@ -35,6 +35,7 @@ mod segmentation_data;
 mod siglip_zero_shot;
 mod teachers;
 mod text;
+mod text_files;
 mod torchscript;
 mod training;
 mod vlm_export;

@@ -2,8 +2,9 @@
 //! the names of the flags.
 
 use crate::config::toml_file;
+use crate::Result;
+use crate::files::text;
 use crate::runtime::Precision;
-use crate::{Error, Result};
 use clap::Args;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -57,8 +58,7 @@ pub struct LatencyConfig {
 
 impl LatencyConfig {
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
-        toml_file::parse(path, &text)
+        toml_file::parse(path, &text::read(path)?)
     }
 
     /// What the flags leave open is taken from `file`.
