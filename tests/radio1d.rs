@@ -3,7 +3,7 @@
 use crate::common::{fails, fixture, radio_eval, shared, stdout};
 use radio_eval::models::radio1d::{CodeOptions, Neck, Radio1d};
 use radio_eval::models::{BuildOptions, Features, Indices, IntermediateRequest, Request, backbone};
-use radio_eval::weights::{Checkpoint, safetensors};
+use radio_eval::weights::{Checkpoint, WeightSource, safetensors};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
@@ -109,6 +109,27 @@ fn every_golden() {
     for case in ["plain", "progressive", "two_levels", "dynamic_rate"] {
         let compared = check(&folder.join(case));
         assert!(compared >= 16, "{case}: only {compared} outputs compared");
+    }
+}
+
+/// Files are read strictly: a leading underscore is no licence.
+#[test]
+fn unknown_tensors_are_refused() {
+    let file = Checkpoint::open(&fixture("radio1d/two_levels")).unwrap();
+    let with = |name: &str| {
+        let mut tensors = file.tensors().unwrap().clone();
+        let one = tensors.values().next().unwrap().clone();
+        tensors.insert(name.into(), one);
+        let file = Checkpoint {
+            source: WeightSource::File(tensors),
+            ..file.clone()
+        };
+        Radio1d::load(&file, &BuildOptions::default()).map(drop)
+    };
+    with("radio_model.model._iter_count").unwrap();
+    for name in ["_momentum.weight", "radio_model.model.decoder.extra.weight"] {
+        let refused = with(name).unwrap_err().to_string();
+        assert!(refused.contains(&format!("`{name}`: unexpected")), "{refused}");
     }
 }
 

@@ -148,7 +148,9 @@ impl Radio1d {
             .collect::<Result<Vec<_>>>()?;
         let is_head = |name: &str| name.starts_with("adaptors.");
         head_store.finish(|name| !is_head(name))?;
-        store.finish(|name| is_head(name) || is_dead(name, shape.final_norm))?;
+        store.finish(|name| {
+            is_head(name) || keys::is_unlisted_head(name) || is_dead(name, shape.final_norm)
+        })?;
 
         let mut settings = Map::new();
         constants.note(&mut settings);
@@ -214,7 +216,7 @@ impl Radio1d {
 /// our names.
 fn is_dead(name: &str, final_norm: bool) -> bool {
     let Some(rest) = name.strip_prefix("model.") else {
-        return name.starts_with('_');
+        return false;
     };
     match rest.split('.').next().unwrap_or(rest) {
         "_iter_count" | "dynamic_rate_vec" | "dynamic_rate_projector" | "head" | "fc_norm" => true,
