@@ -236,7 +236,10 @@ fn text_files_are_read_in_one_place() {
         let code = source.code.split("#[cfg(test)]").next().unwrap();
         let free = path.starts_with("src/runtime/") || OTHERS.contains(&path.as_ref());
         let reads = code.contains("read_to_string(");
-        assert!(free || !reads, "{path} reads a text file by itself; use crate::files::text");
+        assert!(
+            free || !reads,
+            "{path} reads a text file by itself; use crate::files::text"
+        );
     }
 }
 

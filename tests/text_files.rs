@@ -36,7 +36,10 @@ fn recipes_and_sweeps() {
         probe.args(["ade20k", "--model", "mini-dino", "--data", "ade-mini"]);
         probe.arg("--out").arg(home.path().join("out"));
         let told = fails(probe.arg("--recipe").arg(&file), 2);
-        assert!(told.contains("line 2: unknown field `learning_rate`"), "{told}");
+        assert!(
+            told.contains("line 2: unknown field `learning_rate`"),
+            "{told}"
+        );
     }
     for bytes in encodings("batch = [1]\nbatches = [2]\n") {
         std::fs::write(&file, bytes).unwrap();
@@ -57,7 +60,8 @@ fn templates_and_class_names() {
         path
     };
     let templates = "a photo of a {}.\nsome {}.\n";
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/mini/data/imagenet-mini-val.tar");
+    let shipped =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/mini/data/imagenet-mini-val.tar");
     let mut tar = Command::new("tar");
     let names = stdout(tar.arg("xOf").arg(shipped).arg("classes.tsv"));
     let run = |templates: &Path, names: &Path| {
@@ -81,7 +85,10 @@ fn templates_and_class_names() {
     for (t, c) in encodings(templates).iter().zip(&encodings(&names)) {
         assert_eq!(run(&write("t.txt", t), &write("c.tsv", c)), plain);
     }
-    let wide: Vec<u8> = templates.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let wide: Vec<u8> = templates
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
     let mut command = radio_eval(home.path());
     command
         .args(["imagenet", "--task", "zero-shot", "--model", "mini-clip"])
@@ -90,5 +97,8 @@ fn templates_and_class_names() {
         .arg("--out")
         .arg(home.path().join("out"));
     let told = fails(&mut command, 1);
-    assert!(told.contains("UTF-16 without a byte order mark; save it as UTF-8"), "{told}");
+    assert!(
+        told.contains("UTF-16 without a byte order mark; save it as UTF-8"),
+        "{told}"
+    );
 }

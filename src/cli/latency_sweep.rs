@@ -1,8 +1,8 @@
 //! A latency sweep as the user writes it: flags, or `bench-configs/latency-*.toml`, whose fields have
 //! the names of the flags.
 
-use crate::config::toml_file;
 use crate::Result;
+use crate::config::toml_file;
 use crate::files::text;
 use crate::runtime::Precision;
 use clap::Args;
@@ -32,6 +32,9 @@ pub struct LatencyConfig {
     /// ViTDet windows in patches, measured beside global attention (RADIO ViT)
     #[arg(long, value_delimiter = ',')]
     pub vitdet_window: Vec<i64>,
+    /// Tokens of the code (RADIO1D); other models are measured once [default: as many as there are]
+    #[arg(long, value_delimiter = ',')]
+    pub tokens: Vec<i64>,
     /// Adaptors to run along with the backbone
     #[arg(long = "adaptor", value_delimiter = ',')]
     #[serde(rename = "adaptor")]
@@ -73,6 +76,7 @@ impl LatencyConfig {
             dtype: list(self.dtype, file.dtype),
             window: list(self.window, file.window),
             vitdet_window: list(self.vitdet_window, file.vitdet_window),
+            tokens: list(self.tokens, file.tokens),
             adaptors: list(self.adaptors, file.adaptors),
             baseline: self.baseline.or(file.baseline),
             seconds: self.seconds.or(file.seconds),

@@ -28,7 +28,7 @@ pub fn decode(bytes: Vec<u8>, path: &Path) -> Result<String> {
         [0xff, 0xfe, ..] => return wide(u16::from_le_bytes),
         [0xfe, 0xff, ..] => return wide(u16::from_be_bytes),
         // A text of ASCII's characters, two bytes each.
-        [0, 1.., ..] | [1.., 0, ..] => {
+        [0, other, ..] | [other, 0, ..] if *other != 0 => {
             return Err(Error::file(
                 path,
                 "looks like UTF-16 without a byte order mark; save it as UTF-8",

@@ -119,9 +119,7 @@ fn brought(checkpoint: &Checkpoint) -> Option<Constants> {
         true => Some(checkpoint.path.as_path()),
         false => checkpoint.path.parent(),
     };
-    let processor = || {
-        text::read_json::<Value>(&folder?.join(PROCESSOR)).ok()
-    };
+    let processor = || text::read_json::<Value>(&folder?.join(PROCESSOR)).ok();
     let own =
         |holder: &Value, mean: &str, std: &str| Some((three(&holder[mean])?, three(&holder[std])?));
     // segment-anything's are for 0..255.

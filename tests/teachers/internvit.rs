@@ -57,5 +57,8 @@ fn internvl_files_hold_more() {
     };
     assert!(with(&["language_model.lm_head.weight", "mlp1.0.weight"]).is_ok());
     let refused = with(&["vision_modle.x"]).err().unwrap().to_string();
-    assert!(refused.contains("`vision_modle.x`: unexpected"), "{refused}");
+    assert!(
+        refused.contains("`vision_modle.x`: unexpected"),
+        "{refused}"
+    );
 }

@@ -14,8 +14,8 @@ pub use classes::Class;
 pub use folder::{count_unread, is_image};
 
 use crate::config::DatasetLayout;
-use crate::data::source::Source;
 use crate::data::paths;
+use crate::data::source::Source;
 use crate::files::text;
 use crate::{Error, Result};
 use draft::Draft;

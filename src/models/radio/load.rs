@@ -198,9 +198,7 @@ impl RadioVit {
         let is_head = |name: &str| name.starts_with("adaptors.");
         head_store.finish(|name| !is_head(name))?;
         store.finish(|name| {
-            is_head(name)
-                || keys::is_unlisted_head(name)
-                || keys::is_dead(name, config.final_norm)
+            is_head(name) || keys::is_unlisted_head(name) || keys::is_dead(name, config.final_norm)
         })?;
 
         let mut settings = Map::new();

@@ -39,8 +39,8 @@ impl HuggingFaceTokenizer {
             _ => Error::file(file, e),
         })?;
         let sha256 = hex(&Sha256::digest(&bytes));
-        let mut tokenizer = Tokenizer::from_bytes(text::decode(bytes, file)?)
-            .map_err(|e| Error::file(file, e))?;
+        let mut tokenizer =
+            Tokenizer::from_bytes(text::decode(bytes, file)?).map_err(|e| Error::file(file, e))?;
         let config = beside(file);
         let named = |key: &str| match &config[key] {
             Value::String(token) => Some(token.clone()),
