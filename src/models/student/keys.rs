@@ -188,7 +188,10 @@ impl Keys {
                     })
                     .collect();
                 // The name that is there, else (a missing tensor) the plainest.
-                let stored = names.iter().find(|name| checkpoint.has(name));
+                let stored = names
+                    .iter()
+                    .chain([&tensor])
+                    .find(|name| checkpoint.has(name));
                 Error::Tensor {
                     path,
                     tensor: stored.or(names.last()).unwrap_or(&tensor).clone(),
