@@ -285,7 +285,7 @@ impl Measurement<'_> {
             None if keeps_aspect => info.step,
             None => info.patch,
         };
-        let (height, width) = (wanted.height as i64, wanted.width as i64);
+        let (height, width) = (wanted.height, wanted.width);
         check_batch(args.batch_size as usize, height, width)?;
         if !keeps_aspect {
             info.check_resolution(height, width)?;

@@ -189,7 +189,7 @@ impl Encoder {
             (None, false) => spatial.narrow(1, 0, n),
             (None, true) => spatial.narrow(1, here - n, n),
             (Some(counts), false) => counts.keep(&spatial.narrow(1, 0, n)),
-            (Some(counts), true) => counts.keep(&counts.from_the_end(&spatial, n)),
+            (Some(counts), true) => counts.keep(&counts.last_of(&spatial, n)),
         };
         Code {
             prefix: x.narrow(1, 0, self.prefix),

@@ -80,7 +80,7 @@ impl Counts {
     }
 
     /// The last tokens of spatial: [B, N, C'], each picture's own in front: [B, n, C'].
-    pub fn from_the_end(&self, spatial: &Tensor, n: i64) -> Tensor {
+    pub fn last_of(&self, spatial: &Tensor, n: i64) -> Tensor {
         let (_, count, width) = spatial.size3().expect("tokens are [B, N, C]");
         let places = (self.places(n) - &self.0 + count).clamp_max(count - 1);
         spatial.gather(
