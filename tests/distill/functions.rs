@@ -177,7 +177,7 @@ fn teachers_are_dropped() {
         let keep = dropping::keep(&losses, &draws, p);
         assert_eq!(apart(&keep, &matrix(&case["keep"])), 0.0, "p = {p}");
         let (keep, losses) = (keep.to_kind(Kind::Double), losses.to_kind(Kind::Double));
-        let total = 3.0 * (&keep * losses).sum(Kind::Double) / keep.sum(Kind::Double);
+        let total: Tensor = 3.0 * (&keep * losses).sum(Kind::Double) / keep.sum(Kind::Double);
         close(
             total.double_value(&[]),
             case["total"].as_f64().unwrap(),
