@@ -10,6 +10,7 @@ mod cases_models;
 mod cases_pictures;
 mod classification;
 mod common;
+mod distill;
 mod eradio;
 mod features;
 mod hub;
