@@ -26,7 +26,6 @@ pub mod summary;
 pub mod table;
 pub mod transform;
 pub mod tree;
-pub mod utf8;
 pub mod whole;
 
 pub use annotation::Annotation;

@@ -180,9 +180,19 @@ pub trait Backbone: Send {
     }
 
     /// Tokens of a picture's code at this size, where the network makes a code of chosen length
-    /// (RADIO1D): as many as were asked for, as far as there are so many.
+    /// (RADIO1D): as many as were asked for, as far as there are so many. `None` too where the
+    /// network chooses their number for each picture.
     fn code_length(&self, _height: i64, _width: i64) -> Option<i64> {
         None
+    }
+
+    /// Codes of that many tokens from now on, where the network makes codes (RADIO1D); the weights
+    /// stay as they are.
+    fn set_code_length(&mut self, _tokens: i64) -> Result<()> {
+        Err(Error::usage(format!(
+            "--tokens: {} makes no code of tokens",
+            self.info().architecture
+        )))
     }
 
     /// Whether its spatial features have a place in the picture each, in raster order.
