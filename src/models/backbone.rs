@@ -1,5 +1,6 @@
 //! The contract between a network and everything that uses it.
 
+use super::dense::TextAligned;
 use super::options::BuildOptions;
 use super::request::Request;
 use crate::runtime::Precision;
@@ -205,6 +206,11 @@ pub trait Backbone: Send {
     ///
     /// `x`: `[B,3,H,W]` fp32 in `[0,1]`, on the backbone's device.
     fn forward(&self, x: &Tensor, request: &Request) -> Result<Features>;
+
+    /// Its patch features in a space that is shared with text, where it has one.
+    fn text_aligned(&self) -> Option<&dyn TextAligned> {
+        None
+    }
 
     /// Parameters, mode and saving, where the network was built for training
     /// ([`Purpose::Training`](super::Purpose)).

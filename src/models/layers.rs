@@ -239,6 +239,11 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>) -> T
     Tensor::scaled_dot_product_attention(q, k, v, mask, 0.0, false, None, false)
 }
 
+/// [B, heads, N, d] -> [B, N, C]
+pub fn merge_heads(y: &Tensor) -> Tensor {
+    y.transpose(1, 2).flatten(2, 3)
+}
+
 /// Multi-head self-attention on a fused [3C, C] projection (rows q, k, v).
 pub struct Attention {
     pub qkv: Linear,
@@ -271,18 +276,28 @@ impl Attention {
         mask: Option<&Tensor>,
         turn: Option<&dyn Fn(Tensor) -> Tensor>,
     ) -> Tensor {
+        let [mut q, mut k, v] = self.project(x);
+        if let Some(turn) = turn {
+            (q, k) = (turn(q), turn(k));
+        }
+        self.proj.forward(&merge_heads(&attention(&q, &k, &v, mask)))
+    }
+
+    /// x: [B, N, C] -> queries, keys and values, [B, heads, N, d] each
+    pub fn project(&self, x: &Tensor) -> [Tensor; 3] {
         let (b, n, c) = x.size3().expect("attention takes [B, N, C]");
         let qkv = self
             .qkv
             .forward(x)
             .view([b, n, 3, self.heads, c / self.heads])
             .permute([2, 0, 3, 1, 4]); // [3, B, heads, N, d]
-        let (mut q, mut k) = (qkv.get(0), qkv.get(1));
-        if let Some(turn) = turn {
-            (q, k) = (turn(q), turn(k));
-        }
-        let y = attention(&q, &k, &qkv.get(2), mask);
-        self.proj.forward(&y.transpose(1, 2).reshape([b, n, c]))
+        [qkv.get(0), qkv.get(1), qkv.get(2)]
+    }
+
+    /// [B, N, C] -> [B, heads, N, d]
+    pub fn split_heads(&self, x: &Tensor) -> Tensor {
+        let (b, n, c) = x.size3().expect("tokens are [B, N, C]");
+        x.view([b, n, self.heads, c / self.heads]).transpose(1, 2)
     }
 }
 

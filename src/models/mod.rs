@@ -3,6 +3,7 @@
 pub mod architecture;
 pub mod backbone;
 pub mod clip;
+pub mod dense;
 pub mod derived;
 pub mod dinov2;
 pub mod dinov3;

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use tch::{Kind, Tensor};
 
 /// How a position grid is resampled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Resample {
     /// Rule A, antialiased bicubic: open_clip, timm, DINOv2 with registers.
     Antialias,
@@ -60,7 +60,7 @@ impl Resample {
 }
 
 /// When the stored table is used as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Keep {
     /// The grids are equal.
     SameGrid,
@@ -79,7 +79,7 @@ pub struct Positions {
     keep: Keep,
     kind: Kind,
     /// [P + h*w, C] in the run's precision, by grid
-    cache: RefCell<HashMap<(i64, i64), Tensor>>,
+    cache: RefCell<HashMap<((i64, i64), Resample, Keep), Tensor>>,
 }
 
 /// Grids kept at a time: enough for every resolution of a benchmark, and a bound for pictures in
@@ -122,24 +122,30 @@ impl Positions {
 
     /// [P + h*w, C] for that grid, in the run's precision.
     pub fn at(&self, grid: (i64, i64)) -> Tensor {
+        self.at_by(grid, self.rule, self.keep)
+    }
+
+    /// The same by another rule than the network's own.
+    pub fn at_by(&self, grid: (i64, i64), rule: Resample, keep: Keep) -> Tensor {
         if !self.table.is_constant() {
-            return self.compute(grid);
+            return self.compute(grid, rule, keep);
         }
-        if let Some(ready) = self.cache.borrow().get(&grid) {
+        let key = (grid, rule, keep);
+        if let Some(ready) = self.cache.borrow().get(&key) {
             return ready.shallow_clone();
         }
-        let rows = self.compute(grid);
+        let rows = self.compute(grid, rule, keep);
         let mut cache = self.cache.borrow_mut();
         if cache.len() >= CACHED_GRIDS {
             cache.clear();
         }
-        cache.insert(grid, rows.shallow_clone());
+        cache.insert(key, rows.shallow_clone());
         rows
     }
 
-    fn compute(&self, grid: (i64, i64)) -> Tensor {
+    fn compute(&self, grid: (i64, i64), rule: Resample, keep: Keep) -> Tensor {
         let (h, w) = grid;
-        let keep = match self.keep {
+        let keep = match keep {
             Keep::SameGrid => grid == (self.side, self.side),
             Keep::SameCount => h * w == self.side * self.side,
         };
@@ -148,7 +154,7 @@ impl Positions {
             table
         } else {
             let patches = table.narrow(0, self.prefix, self.side * self.side);
-            let patches = self.rule.resize(&patches, grid);
+            let patches = rule.resize(&patches, grid);
             match self.prefix {
                 0 => patches,
                 prefix => Tensor::cat(&[table.narrow(0, 0, prefix), patches], 0),

@@ -2,6 +2,7 @@
 //! of timm, whose names most original files use.
 
 use super::backbone::Intermediate;
+use super::dense::LastBlock;
 use super::layers::{Activation, Attention, LayerNorm, Linear, Mlp};
 use super::request::{BlockPlan, Request};
 use crate::Result;
@@ -137,6 +138,18 @@ impl Block {
             self.ls1.as_ref(),
         );
         let y = scaled(self.mlp.forward(&self.norm2.forward(&x)), self.ls2.as_ref());
+        x + y
+    }
+
+    /// As `forward`, attending as `last` says. x: [B, P+N, C]; no LayerScale.
+    pub fn forward_as(&self, x: &Tensor, last: &LastBlock, split: TokenSplit) -> Tensor {
+        let normed = self.norm1.forward(x);
+        let branch = last.attention.forward(&self.attn, &normed, split, None);
+        if !last.residual {
+            return branch;
+        }
+        let x = x + branch;
+        let y = self.mlp.forward(&self.norm2.forward(&x));
         x + y
     }
 }

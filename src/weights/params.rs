@@ -160,6 +160,11 @@ impl Params<'_> {
         Ok(tensor)
     }
 
+    /// A parameter that is in use already in another form: in the run's precision, not counted.
+    pub fn get_again(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        self.read(name, shape, self.store.kind, true)
+    }
+
     /// A parameter of training only (the scale of a spectral weight), in fp32 and not counted.
     pub(super) fn scale(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
         self.read(name, shape, Kind::Float, true)

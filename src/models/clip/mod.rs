@@ -8,11 +8,13 @@
 //! = the projected summary, for zero-shot.
 
 mod config;
+mod dense;
 mod layouts;
 
 pub use config::activation_of_tag;
 pub use layouts::{TRANSFORMERS, is_beside_image_tower};
 
+use super::dense::TextAligned;
 use super::layers::{LayerNorm, Linear};
 use super::normalise::{self, Constants, Normalise};
 use super::positions::Positions;
@@ -169,6 +171,16 @@ impl Clip {
     }
 }
 
+impl Clip {
+    /// What enters the first block, [B, 1+N, C]; `positions`: [1+N, C].
+    fn embed(&self, x: &Tensor, positions: &Tensor) -> Tensor {
+        let patches = self.patch_embed.forward(&self.normalise.forward(x));
+        let cls = self.cls_token.expand([patches.size()[0], -1, -1], false);
+        let tokens = Tensor::cat(&[cls, patches], 1) + positions;
+        self.norm_pre.forward(&tokens)
+    }
+}
+
 /// The projection counts as a parameter of the tower, as upstream counts it.
 fn info(config: &Config, options: &BuildOptions) -> BackboneInfo {
     let (width, patch) = (config.block.width, config.patch);
@@ -207,16 +219,17 @@ impl Backbone for Clip {
         self.trainable.as_ref()
     }
 
+    fn text_aligned(&self) -> Option<&dyn TextAligned> {
+        Some(self)
+    }
+
     fn forward(&self, x: &Tensor, request: &Request) -> Result<Features> {
         let grid = self.patch_embed.grid(x);
-        let patches = self.patch_embed.forward(&self.normalise.forward(x));
-        let cls = self.cls_token.expand([patches.size()[0], -1, -1], false);
-        let tokens = Tensor::cat(&[cls, patches], 1) + self.pos_embed.at(grid);
         let split = TokenSplit { prefix: 1, grid };
         let (tokens, intermediates) = vit::encode(
             request,
             split,
-            self.norm_pre.forward(&tokens),
+            self.embed(x, &self.pos_embed.at(grid)),
             self.blocks.len(),
             |i, tokens| self.blocks[i].forward(tokens, None),
             |tokens| self.norm.forward(tokens),

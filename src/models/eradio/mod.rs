@@ -28,9 +28,10 @@ pub use load::ERadio;
 pub use network::Network;
 
 use super::backbone::{Backbone, BackboneInfo, Features, Intermediate};
+use super::dense::{LastBlock, TextAligned, TextFamily};
 use super::normalise::Normalise;
 use super::request::{Aggregation, BlockPlan, Request};
-use super::student::adaptor::Adaptor;
+use super::student::adaptor::{self, Adaptor};
 use super::student::normalizer::FeatureNormalizer;
 use crate::weights::Trainable;
 use crate::{Error, Result};
@@ -91,6 +92,10 @@ impl Backbone for Model {
         self.trainable.as_ref()
     }
 
+    fn text_aligned(&self) -> Option<&dyn TextAligned> {
+        Some(self)
+    }
+
     fn forward(&self, x: &Tensor, request: &Request) -> Result<Features> {
         let levels = self.network.depth();
         let plan = BlockPlan::new(request, levels)?;
@@ -147,6 +152,27 @@ impl Backbone for Model {
             adaptors,
             intermediates,
         })
+    }
+}
+
+/// Its summary is the mean of its patch features, so the summary head knows their space.
+impl TextAligned for Model {
+    fn family(&self) -> TextFamily {
+        TextFamily::ERadio
+    }
+
+    fn tokens(&self, x: &Tensor, last: &LastBlock) -> Result<(Tensor, (i64, i64))> {
+        if !last.is_ordinary() {
+            return Err(Error::usage(
+                "E-RADIO's last block attends inside windows and cannot be changed; use --method plain",
+            ));
+        }
+        let features = self.forward(x, &Request::default())?;
+        Ok((features.spatial, features.grid))
+    }
+
+    fn align(&self, tokens: &Tensor, adaptor: &str) -> Result<Tensor> {
+        adaptor::align(&self.adaptors, tokens, adaptor)
     }
 }
 

@@ -6,9 +6,11 @@
 use super::config::Config;
 use super::sizes::{FfnKind, NormKind};
 use crate::Result;
+use crate::models::dense::LastBlock;
 use crate::models::layers::{
     Activation, Attention, LayerNorm, Linear, add_residual, multiply_fresh,
 };
+use crate::models::vit::TokenSplit;
 use crate::weights::Params;
 use tch::Tensor;
 
@@ -21,6 +23,9 @@ pub struct Block {
     attn: Attention,
     norm2: Norm,
     mlp: Ffn,
+    /// The last block's `proj` without the LayerScale that is folded into `attn.proj`, for
+    /// attention whose output is attended to again.
+    unscaled_proj: Option<Linear>,
 }
 
 impl Block {
@@ -45,6 +50,15 @@ impl Block {
         let attn = p.pp("attn");
         let qkv = Linear::new(attn.pp("qkv"), width, 3 * width, true)?;
         let proj = Linear::scaled(&attn.pp("proj"), width, width, layer_scale("ls1")?)?;
+        let unscaled_proj = match config.layer_scale && index + 1 == config.depth && !p.trains() {
+            false => None,
+            true => {
+                let proj = attn.pp("proj");
+                let weight = proj.get_again("weight", &[width, width])?;
+                let bias = proj.get_again("bias", &[width])?;
+                Some(Linear::from_tensors(weight, Some(bias))?)
+            }
+        };
         let mlp = p.pp("mlp");
         let ls2 = layer_scale("ls2")?;
         Ok(Block {
@@ -64,6 +78,7 @@ impl Block {
                     fc2: Linear::scaled(&mlp.pp("fc2"), hidden, width, ls2)?,
                 },
             },
+            unscaled_proj,
         })
     }
 
@@ -71,6 +86,18 @@ impl Block {
     pub fn forward(&self, x: &Tensor) -> Tensor {
         // Each branch ends in a tensor of its own, which takes up the residual in place.
         let x = add_residual(self.attn.forward(&self.norm1.forward(x), None), x);
+        add_residual(self.mlp.forward(&self.norm2.forward(&x)), &x)
+    }
+
+    /// As `forward`, attending as `last` says. x: [B, P+N, C]
+    pub fn forward_as(&self, x: &Tensor, last: &LastBlock, split: TokenSplit) -> Tensor {
+        let proj = self.unscaled_proj.as_ref();
+        let normed = self.norm1.forward(x);
+        let branch = last.attention.forward(&self.attn, &normed, split, proj);
+        if !last.residual {
+            return branch;
+        }
+        let x = add_residual(branch, x);
         add_residual(self.mlp.forward(&self.norm2.forward(&x)), &x)
     }
 }

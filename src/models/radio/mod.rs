@@ -12,6 +12,7 @@ pub mod block;
 pub mod config;
 pub mod cpe;
 pub mod cpe_train;
+mod dense;
 pub mod intermediates;
 pub(in crate::models) mod load;
 pub mod patch;
@@ -22,6 +23,7 @@ pub use cpe_train::Draws;
 pub use load::RadioArchitecture;
 
 use crate::Result;
+use crate::models::dense::TextAligned;
 use crate::models::layers::LayerNorm;
 use crate::models::normalise::Normalise;
 use crate::models::student::adaptor::Adaptor;
@@ -104,12 +106,18 @@ impl RadioVit {
         }
     }
 
+    /// The patch tokens [B, N, C] as features.
+    fn spatial_of(&self, tokens: &Tensor, grid: (i64, i64)) -> Tensor {
+        let spatial = self.split(grid).patches(tokens);
+        match &self.feature_normalizer {
+            Some(normalizer) => normalizer.forward(&spatial),
+            None => spatial,
+        }
+    }
+
     /// Summary, features and the named adaptors' from the last tokens.
     fn extract(&self, tokens: &Tensor, grid: (i64, i64), request: &Request) -> Features {
-        let mut spatial = self.split(grid).patches(tokens);
-        if let Some(normalizer) = &self.feature_normalizer {
-            spatial = normalizer.forward(&spatial);
-        }
+        let spatial = self.spatial_of(tokens, grid);
         let adaptors: IndexMap<_, _> = self
             .adaptors
             .iter()
@@ -137,6 +145,10 @@ impl Backbone for RadioVit {
 
     fn trainable(&self) -> Option<&Trainable> {
         self.trainable.as_ref()
+    }
+
+    fn text_aligned(&self) -> Option<&dyn TextAligned> {
+        Some(self)
     }
 
     fn forward(&self, x: &Tensor, request: &Request) -> Result<Features> {

@@ -10,6 +10,7 @@
 mod config;
 
 use super::clip::{TRANSFORMERS, is_beside_image_tower};
+use super::dense::{LastBlock, TextAligned, TextFamily};
 use super::derived::Derived;
 use super::layers::{Activation, LayerNorm, Linear, Mlp, attention};
 use super::normalise::{self, Constants, Normalise};
@@ -18,7 +19,7 @@ use super::vit::{self, Block, BlockConfig, PatchEmbed, TokenSplit};
 use super::{
     AdaptorFeatures, Architecture, Backbone, BackboneInfo, BuildOptions, Features, Request,
 };
-use crate::Result;
+use crate::{Error, Result};
 use crate::weights::KeyPlace::Stacked;
 use crate::weights::{
     Checkpoint, KeyLayout, KeyTable, LazyTensor, ParamStore, Params, Registry, Trainable,
@@ -206,9 +207,17 @@ impl AttentionPool {
             .permute([2, 0, 3, 1, 4]);
         let query = query.expand([b, -1, -1, -1], false);
         let pooled = attention(&query, &kv.get(0), &kv.get(1), None);
-        let a = self
-            .proj
-            .forward(&pooled.transpose(1, 2).reshape([b, heads * d]));
+        self.finish(&pooled.transpose(1, 2).reshape([b, heads * d]))
+    }
+
+    /// x: [B, N, C] -> [B, N, C]: each token pooled alone, as if it were the only key.
+    fn each(&self, x: &Tensor) -> Tensor {
+        self.finish(&self.kv.forward(x).chunk(2, -1)[1])
+    }
+
+    /// What was attended to, [.., C] -> [.., C]
+    fn finish(&self, pooled: &Tensor) -> Tensor {
+        let a = self.proj.forward(pooled);
         let y = self.mlp.forward(&self.norm.forward(&a));
         a + y
     }
@@ -303,6 +312,10 @@ impl Backbone for Siglip {
         self.trainable.as_ref()
     }
 
+    fn text_aligned(&self) -> Option<&dyn TextAligned> {
+        Some(self)
+    }
+
     fn forward(&self, x: &Tensor, request: &Request) -> Result<Features> {
         let grid = self.patch_embed.grid(x);
         let patches = self.patch_embed.forward(&self.normalise.forward(x));
@@ -333,5 +346,30 @@ impl Backbone for Siglip {
             grid,
             intermediates,
         })
+    }
+}
+
+/// The pooling head on every patch alone: MaskCLIP's idea, which lets each token see itself only,
+/// where the last attention is the pool's (spec/open_vocabulary.md §2.6).
+impl TextAligned for Siglip {
+    fn family(&self) -> TextFamily {
+        TextFamily::Siglip
+    }
+
+    fn tokens(&self, x: &Tensor, last: &LastBlock) -> Result<(Tensor, (i64, i64))> {
+        if !last.is_ordinary() {
+            return Err(Error::usage(
+                "the last attention of SigLIP is its pool's; use --method siglip-value",
+            ));
+        }
+        let features = self.forward(x, &Request::default())?;
+        Ok((features.spatial, features.grid))
+    }
+
+    fn align(&self, tokens: &Tensor, _adaptor: &str) -> Result<Tensor> {
+        let pool = self.attn_pool.as_ref().ok_or_else(|| {
+            Error::usage("the file has no attention pool, so its patches cannot be compared with words")
+        })?;
+        Ok(pool.each(tokens).to_kind(Kind::Float))
     }
 }

@@ -85,6 +85,13 @@ pub fn attention_eps(options: &BuildOptions, adaptors: &[AdaptorConfig]) -> Resu
     }
 }
 
+/// [`Adaptor::align`] of the adaptor of that name.
+pub fn align(adaptors: &[Adaptor], tokens: &Tensor, name: &str) -> Result<Tensor> {
+    let adaptor = adaptors.iter().find(|adaptor| adaptor.name == name);
+    let adaptor = adaptor.ok_or_else(|| Error::usage(format!("there is no adaptor `{name}`")))?;
+    Ok(adaptor.align(tokens))
+}
+
 pub struct Adaptor {
     pub name: String,
     /// The cls token it reads.
@@ -123,6 +130,13 @@ impl Adaptor {
             (self.spread(y, grid), self.upsampled(grid))
         });
         AdaptorFeatures { summary, spatial }
+    }
+
+    /// Its summary head on every token: [B, N, C] -> [B, N, D] in fp32. The feature head imitates
+    /// what the teacher has before its own projection, so that space is not the text's.
+    pub fn align(&self, tokens: &Tensor) -> Tensor {
+        let aligned = self.head_mlp.forward(&tokens.to_kind(Kind::Float));
+        aligned.to_kind(Kind::Float)
     }
 
     /// The grid of its spatial features.
