@@ -31,6 +31,7 @@ mod radio1d;
 mod radio_vit;
 mod report;
 mod requests;
+mod segment_text;
 mod segmentation;
 mod segmentation_data;
 mod siglip_zero_shot;

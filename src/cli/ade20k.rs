@@ -106,6 +106,7 @@ impl DataArgs {
             image_suffix: self.image_suffix.clone(),
             mask_suffix: self.mask_suffix.clone(),
             classes: self.classes.clone(),
+            fallback_classes: None,
             reduce_zero_label: self.reduce_zero_label,
             train_share: self.train_share,
         }

@@ -77,6 +77,10 @@ pub struct DatasetConfig {
     /// Segmentation: class list inside the root or inside a split's archive.
     #[serde(default)]
     pub class_list: Option<String>,
+    /// Segmentation: the label set of text-driven segmentation that the masks are (`voc21`),
+    /// instead of a class list.
+    #[serde(default)]
+    pub label_set: Option<String>,
     /// Segmentation: mask value 0 is "no class", and class c is stored as c + 1.
     #[serde(default)]
     pub reduce_zero_label: bool,
@@ -97,6 +101,14 @@ pub struct SplitConfig {
     /// Segmentation: folder of the images inside `path`.
     #[serde(default)]
     pub images: Option<String>,
+    /// Segmentation: file inside `path` with the names of the split's images, one a line.
+    #[serde(default)]
+    pub list: Option<String>,
+    /// Segmentation: what names of images and masks end with besides the name both share.
+    #[serde(default)]
+    pub image_suffix: Option<String>,
+    #[serde(default)]
+    pub mask_suffix: Option<String>,
     /// Number of images, for the check.
     #[serde(default)]
     pub samples: Option<u64>,

@@ -29,6 +29,18 @@ pub struct LabelMap {
     pub labels: Vec<u8>,
 }
 
+/// [`IGNORE`] among labels of 16 bits.
+pub const WIDE_IGNORE: u16 = u16::MAX;
+
+/// As [`LabelMap`], of sets with more classes than a byte counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WideLabelMap {
+    pub width: usize,
+    pub height: usize,
+    /// `height * width` labels: 0..classes, or [`WIDE_IGNORE`].
+    pub labels: Vec<u16>,
+}
+
 /// One object of an image, as COCO describes it (spec/coco.md).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Instance {

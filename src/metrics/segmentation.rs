@@ -65,13 +65,26 @@ impl Confusion {
 
     /// Adds one image: labels and predictions of the same pixels. Labels that are no class (255,
     /// the ignored pixels) count nowhere, whatever was predicted there.
-    pub fn add(&mut self, labels: &[u8], predictions: &[u8]) {
+    pub fn add<L: Copy + Into<usize>>(&mut self, labels: &[L], predictions: &[L]) {
         for (&label, &prediction) in labels.iter().zip(predictions) {
-            let (label, prediction) = (usize::from(label), usize::from(prediction));
+            let (label, prediction) = (label.into(), prediction.into());
             if label < self.classes && prediction < self.classes {
                 self.counts[label * self.classes + prediction] += 1;
             }
         }
+    }
+
+    /// Adds `pixels` of `label` that were predicted as `prediction`.
+    pub fn add_pixels(&mut self, label: usize, prediction: usize, pixels: u64) {
+        self.counts[label * self.classes + prediction] += pixels;
+    }
+
+    /// The entries that are not 0: (label, prediction, pixels), in order.
+    pub fn entries(&self) -> impl Iterator<Item = (usize, usize, u64)> {
+        let entry = |(at, &pixels): (usize, &u64)| {
+            (at / self.classes, at % self.classes, pixels)
+        };
+        self.counts.iter().enumerate().filter(|(_, n)| **n > 0).map(entry)
     }
 
     /// Adds the counts of another matrix of as many classes.
@@ -169,7 +182,7 @@ mod tests {
     fn by_hand() {
         // Labels 0 0 0 1 1 ignored; predictions 0 0 1 1 2 2; class 3 never occurs.
         let mut confusion = Confusion::new(4);
-        confusion.add(&[0, 0, 0, 1, 1, 255], &[0, 0, 1, 1, 2, 2]);
+        confusion.add::<u8>(&[0, 0, 0, 1, 1, 255], &[0, 0, 1, 1, 2, 2]);
         let score = confusion.score();
         // Class 0: 2 / (3 + 2 - 2); class 1: 1 / (2 + 2 - 1); class 2: 0 / (0 + 1).
         assert_eq!(
@@ -184,9 +197,9 @@ mod tests {
     #[test]
     fn images_add_up() {
         let (mut one, mut two) = (Confusion::new(2), Confusion::new(2));
-        one.add(&[0, 1, 1], &[0, 0, 1]);
-        two.add(&[0, 1], &[0, 0]);
-        two.add(&[1], &[1]);
+        one.add::<u8>(&[0, 1, 1], &[0, 0, 1]);
+        two.add::<u8>(&[0, 1], &[0, 0]);
+        two.add::<u8>(&[1], &[1]);
         assert_eq!(one, two);
         let areas = [
             ImageAreas::from_confusion(&one),

@@ -5,7 +5,7 @@ use super::classes::LabelRule;
 use super::mask::StoredMask;
 use super::pairs::PairSet;
 use crate::data::Source;
-use crate::data::annotation::IGNORE;
+use crate::data::annotation::WIDE_IGNORE;
 use crate::data::decode::image_size;
 use crate::runtime::interrupt;
 use crate::{Error, Result};
@@ -97,7 +97,7 @@ pub fn check(set: &PairSet) -> Result<MaskStatistics> {
                 sum.values.extend(distinct(&mask));
                 for label in labels {
                     match label {
-                        IGNORE => sum.ignored += 1,
+                        WIDE_IGNORE => sum.ignored += 1,
                         label => sum.pixels[usize::from(label)] += 1,
                     }
                 }
@@ -129,14 +129,14 @@ fn distinct(mask: &StoredMask) -> impl Iterator<Item = u16> {
     seen.filter_map(|(value, seen)| seen.then_some(value as u16))
 }
 
-fn one(set: &PairSet, index: usize) -> Result<(StoredMask, Vec<u8>)> {
+fn one(set: &PairSet, index: usize) -> Result<(StoredMask, Vec<u16>)> {
     let mask = set.mask(index)?;
-    let labels = set.labels_of(index, &mask)?;
+    let labels = set.wide_labels_of(index, &mask)?;
     let size = match image_size(&set.read(index)?) {
         Some(size) => size,
         // Decoding tells what is wrong with a header that is not understood.
         None => set.image(index).map(|image| (image.width, image.height))?,
     };
-    set.expect_size(index, &labels, size)?;
+    set.expect_size(index, (labels.width, labels.height), size)?;
     Ok((mask, labels.labels))
 }

@@ -2,6 +2,7 @@
 
 use super::OpenOptions;
 use super::classes::{self, LabelRule, MaskClass};
+use super::label_sets;
 use super::locate::LocatedPairs;
 use super::mask;
 use crate::data::decode::Limits;
@@ -28,6 +29,9 @@ const NAMES: [&str; 5] = [
 pub fn find(found: &LocatedPairs, options: &OpenOptions) -> Result<(LabelRule, Option<String>)> {
     let zero = options.reduce_zero_label.or(found.reduce_zero_label);
     if let Some(given) = &options.classes {
+        if label_sets::RULES.contains(&given.as_str()) {
+            return Ok((label_sets::rule(given)?, None));
+        }
         let path = match SHIPPED.contains(&given.as_str()) {
             true => assets::path(&format!("classes/{given}.tsv"))?,
             false => PathBuf::from(paths::expand(given)?.as_ref()),
@@ -36,12 +40,16 @@ pub fn find(found: &LocatedPairs, options: &OpenOptions) -> Result<(LabelRule, O
             return Err(Error::file(
                 &path,
                 format!(
-                    "is not there; a class list is a file or one of {}",
-                    SHIPPED.join(", ")
+                    "is not there; a class list is a file or one of {}, {}",
+                    SHIPPED.join(", "),
+                    label_sets::RULES.join(", ")
                 ),
             ));
         }
         return Ok((parse(&text::read(&path)?, &path, zero)?, None));
+    }
+    if let Some(set) = &found.label_set {
+        return Ok((label_sets::rule(set)?, None));
     }
     for tree in &found.trees {
         let beside = tree.names().find(|name| match &found.class_list {
@@ -59,6 +67,9 @@ pub fn find(found: &LocatedPairs, options: &OpenOptions) -> Result<(LabelRule, O
             found.path.join(list),
             "is missing; it is the list of classes. Put it there, or name one with --classes",
         ));
+    }
+    if let Some(path) = &options.fallback_classes {
+        return Ok((parse(&text::read(path)?, path, zero)?, None));
     }
     from_masks(found, zero.unwrap_or(false))
 }

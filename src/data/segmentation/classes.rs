@@ -1,13 +1,15 @@
 //! Class lists of segmentation sets: which mask value is which class.
 
 use super::mask::StoredMask;
-use crate::data::annotation::IGNORE;
+use crate::data::annotation::{IGNORE, WIDE_IGNORE};
 use crate::data::table::{Rows, Wanted};
 use crate::{Error, Result};
 use std::path::Path;
 
-/// Labels are bytes and 255 is taken.
-pub const MOST_CLASSES: usize = 255;
+/// Labels of 16 bits of which the last is taken; mask values end there too.
+pub const MOST_CLASSES: usize = WIDE_IGNORE as usize;
+/// The same of labels in bytes.
+const MOST_IN_BYTES: usize = IGNORE as usize;
 
 /// A class and the value it has in mask files.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -20,8 +22,10 @@ pub struct MaskClass {
 #[derive(Debug, Clone)]
 pub struct LabelRule {
     pub classes: Vec<MaskClass>,
+    /// The label set of the field that this is, where it was made as one (`voc21`).
+    pub set: Option<String>,
     /// By mask value; `None` is a value the class list does not know.
-    table: Vec<Option<u8>>,
+    table: Vec<Option<u16>>,
 }
 
 impl LabelRule {
@@ -49,7 +53,7 @@ impl LabelRule {
             .max();
         let mut table = vec![None; usize::from(largest.unwrap_or(0).max(255)) + 1];
         for value in ignored.iter().copied().chain([0, 255]) {
-            table[usize::from(value)] = Some(IGNORE);
+            table[usize::from(value)] = Some(WIDE_IGNORE);
         }
         let mut seen = vec![false; table.len()];
         for (label, class) in classes.iter().enumerate() {
@@ -57,9 +61,44 @@ impl LabelRule {
             if std::mem::replace(&mut seen[value], true) {
                 return Err(format!("gives mask value {value} to two classes"));
             }
-            table[value] = Some(label as u8);
+            table[value] = Some(label as u16);
         }
-        Ok(LabelRule { classes, table })
+        Ok(LabelRule {
+            classes,
+            set: None,
+            table,
+        })
+    }
+
+    /// Classes by a table of (mask value, label), which may give several values to one class; a
+    /// label that is no class is ignored. Other values are errors.
+    pub fn by_table(classes: Vec<MaskClass>, pairs: &[(u16, u16)]) -> Result<Self, String> {
+        let mut rule = LabelRule::new(classes, &[])?;
+        rule.table = vec![None; usize::from(u16::MAX) + 1];
+        for &(value, label) in pairs {
+            let known = usize::from(label) < rule.classes.len();
+            let label = if known { label } else { WIDE_IGNORE };
+            rule.table[usize::from(value)] = Some(label);
+        }
+        Ok(rule)
+    }
+
+    /// The same, known as a label set.
+    pub fn named(self, set: &str) -> Self {
+        LabelRule {
+            set: Some(set.to_string()),
+            ..self
+        }
+    }
+
+    /// Fails where a byte does not count the classes.
+    pub fn expect_bytes(&self) -> Result<()> {
+        match self.classes.len() {
+            n if n > MOST_IN_BYTES => Err(Error::usage(format!(
+                "the class list names {n} classes, at most {MOST_IN_BYTES} are possible here"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Whether these are the 19 classes of Cityscapes, by `labelIds` or by `trainIds`.
@@ -75,8 +114,15 @@ impl LabelRule {
             }
     }
 
-    /// Labels of a mask, or the first value that no class has.
+    /// Labels of a mask in bytes, or the first value that no class has.
     pub fn apply(&self, mask: &StoredMask) -> Result<Vec<u8>, String> {
+        self.expect_bytes().map_err(|e| e.to_string())?;
+        let labels = self.apply_wide(mask)?.into_iter();
+        Ok(labels.map(|l| u8::try_from(l).unwrap_or(IGNORE)).collect())
+    }
+
+    /// Labels of a mask, or the first value that no class has.
+    pub fn apply_wide(&self, mask: &StoredMask) -> Result<Vec<u16>, String> {
         mask.values
             .iter()
             .enumerate()

@@ -28,6 +28,8 @@ const VAL: &[&str] = &["validation", "val", "val2017", "test"];
 pub struct Sides {
     pub images: Side,
     pub masks: Side,
+    /// The catalogue's list of the split's images.
+    pub list: Option<PathBuf>,
 }
 
 pub struct LocatedPairs {
@@ -37,7 +39,8 @@ pub struct LocatedPairs {
     pub val: Option<Sides>,
     /// Every tree opened: the class list may be in any.
     pub trees: Vec<Arc<FileTree>>,
-    /// The catalogue's class list and zero rule.
+    /// The catalogue's label set, class list and zero rule.
+    pub label_set: Option<String>,
     pub class_list: Option<String>,
     pub reduce_zero_label: Option<bool>,
 }
@@ -66,14 +69,18 @@ fn from_catalogue(entry: &DatasetEntry, options: &OpenOptions) -> Result<Located
                 tree
             }
         };
-        let side = |folder: &Option<String>, suffix: &str| Side {
+        let side = |folder: &Option<String>, usual: &Option<String>, given: &str| Side {
             tree: tree.clone(),
             folder: folder.as_ref().map_or(String::new(), |f| format!("{f}/")),
-            suffix: suffix.to_string(),
+            suffix: match given {
+                "" => usual.clone().unwrap_or_default(),
+                given => given.to_string(),
+            },
         };
         Ok(Some(Sides {
-            images: side(&config.images, &options.image_suffix),
-            masks: side(&config.annotations, &options.mask_suffix),
+            images: side(&config.images, &config.image_suffix, &options.image_suffix),
+            masks: side(&config.annotations, &config.mask_suffix, &options.mask_suffix),
+            list: config.list.as_ref().map(|list| path.join(list)),
         }))
     };
     let (train, val) = (sides("train")?, sides("val")?);
@@ -83,6 +90,7 @@ fn from_catalogue(entry: &DatasetEntry, options: &OpenOptions) -> Result<Located
         train,
         val,
         trees,
+        label_set: entry.config.label_set.clone(),
         class_list: entry.config.class_list.clone(),
         reduce_zero_label: Some(entry.config.reduce_zero_label),
     })
@@ -147,6 +155,7 @@ fn from_path(path: &Path, options: &OpenOptions) -> Result<LocatedPairs> {
         train,
         val,
         trees,
+        label_set: None,
         class_list: None,
         reduce_zero_label: None,
     })
@@ -163,6 +172,7 @@ fn pair_of_folders(images: &Path, masks: &Path, options: &OpenOptions) -> Result
     Ok(Sides {
         images: side(images, &options.image_suffix)?,
         masks: side(masks, &options.mask_suffix)?,
+        list: None,
     })
 }
 
@@ -227,6 +237,7 @@ fn find_split(tree: &Arc<FileTree>, names: &[&str], options: &OpenOptions) -> Op
                 return Some(Sides {
                     images: side(images, &options.image_suffix),
                     masks: side(masks, &options.mask_suffix),
+                    list: None,
                 });
             }
         }

@@ -3,11 +3,12 @@
 pub mod check;
 mod class_list;
 pub mod classes;
+pub mod label_sets;
 mod locate;
 pub mod mask;
 mod pairs;
 
-pub use crate::data::annotation::{IGNORE, LabelMap};
+pub use crate::data::annotation::{IGNORE, LabelMap, WIDE_IGNORE, WideLabelMap};
 pub use classes::{LabelRule, MaskClass};
 pub use locate::recognises;
 pub use pairs::PairSet;
@@ -48,6 +49,8 @@ pub struct OpenOptions {
     pub mask_suffix: String,
     /// Class list: a file, or a shipped one (`voc`, `cityscapes`, `coco-panoptic`).
     pub classes: Option<String>,
+    /// The class list where `classes` says nothing and none lies beside the images.
+    pub fallback_classes: Option<PathBuf>,
     /// Class c is stored as c + 1 and 0 is no class; `None`: as the class list says.
     pub reduce_zero_label: Option<bool>,
     /// Where there is one split only: this share of it, the first in order of names, is for
@@ -78,6 +81,7 @@ pub fn look_into(spec: &str, options: &OpenOptions) -> Result<Segmentation> {
     let rule = Arc::new(rule);
     let pair = |sides: Option<locate::Sides>, name: &str, list: Option<&Path>| {
         let Some(sides) = sides else { return Ok(None) };
+        let list = list.or(sides.list.as_deref());
         let list = list.map(read_list).transpose()?;
         let description = format!("{}:{name}", found.name);
         PairSet::new(

@@ -2,7 +2,7 @@
 
 use super::classes::LabelRule;
 use super::mask::{self, StoredMask};
-use crate::data::annotation::{Annotation, LabelMap};
+use crate::data::annotation::{Annotation, LabelMap, WideLabelMap};
 use crate::data::classification::is_image;
 use crate::data::content::{ContentHash, Stamp};
 use crate::data::decode::{Limits, decode};
@@ -166,11 +166,32 @@ impl PairSet {
         })
     }
 
+    /// As [`PairSet::labels_of`], of any number of classes.
+    pub fn wide_labels_of(&self, index: usize, mask: &StoredMask) -> Result<WideLabelMap> {
+        let labels = self.rule.apply_wide(mask);
+        let labels = labels.map_err(|reason| Error::file(self.mask_path(index), reason))?;
+        Ok(WideLabelMap {
+            width: mask.width,
+            height: mask.height,
+            labels,
+        })
+    }
+
     /// The decoded image and its labels, of one size.
     pub fn pair(&self, index: usize) -> Result<(RgbImage, LabelMap)> {
         let labels = self.labels(index)?;
         let image = self.image(index)?;
-        self.expect_size(index, &labels, (image.width, image.height))?;
+        let size = (labels.width, labels.height);
+        self.expect_size(index, size, (image.width, image.height))?;
+        Ok((image, labels))
+    }
+
+    /// As [`PairSet::pair`], of any number of classes.
+    pub fn wide_pair(&self, index: usize) -> Result<(RgbImage, WideLabelMap)> {
+        let labels = self.wide_labels_of(index, &self.mask(index)?)?;
+        let image = self.image(index)?;
+        let size = (labels.width, labels.height);
+        self.expect_size(index, size, (image.width, image.height))?;
         Ok((image, labels))
     }
 
@@ -184,22 +205,22 @@ impl PairSet {
         })
     }
 
-    /// Fails if an image of `size` (width, height) does not go with the labels of its mask.
+    /// Fails if an image does not go with its mask; both sizes are (width, height).
     pub fn expect_size(
         &self,
         index: usize,
-        labels: &LabelMap,
+        mask: (usize, usize),
         (width, height): (usize, usize),
     ) -> Result<()> {
-        if (width, height) == (labels.width, labels.height) {
+        if (width, height) == mask {
             return Ok(());
         }
         Err(Error::file(
             self.mask_path(index),
             format!(
                 "is {}x{}, but its image {} is {width}x{height}; a mask has a value for every pixel of its image",
-                labels.width,
-                labels.height,
+                mask.0,
+                mask.1,
                 self.image_path(index).display()
             ),
         ))

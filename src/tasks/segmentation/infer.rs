@@ -5,6 +5,7 @@ use super::recipe::{Inference, Recipe};
 use crate::Result;
 use crate::heads::{LinearSegHead, upsample};
 use crate::runtime::guard;
+use crate::tasks::sliding::starts;
 use tch::{Device, Kind, Tensor};
 
 /// Windows per forward pass.
@@ -70,15 +71,6 @@ pub fn pad(pixels: &Tensor, height: i64, width: i64) -> Result<Tensor> {
     Ok(pixels.f_constant_pad_nd([0, width - w, 0, height - h])?)
 }
 
-/// Where windows start along a side (mmseg `slide_inference`): every `stride`, the last one moved
-/// back to the border.
-fn starts(length: i64, crop: i64, stride: i64) -> Vec<i64> {
-    let count = (length - crop + stride - 1).max(0) / stride + 1;
-    (0..count)
-        .map(|i| (i * stride).min((length - crop).max(0)))
-        .collect()
-}
-
 /// Logits at the size of the input, averaged over windows that overlap.
 fn slide(
     features: &SpatialFeatures,
@@ -141,19 +133,4 @@ fn slide(
         averages.push(sum.f_div(&counts)?);
     }
     Ok(averages)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::starts;
-
-    #[test]
-    fn windows_as_mmseg_places_them() {
-        // h_grids = max(h - crop + stride - 1, 0) // stride + 1, the last clamped to the border.
-        assert_eq!(starts(512, 512, 341), [0]);
-        assert_eq!(starts(683, 512, 341), [0, 171]);
-        assert_eq!(starts(853, 512, 341), [0, 341]);
-        assert_eq!(starts(2048, 512, 341), [0, 341, 682, 1023, 1364, 1536]);
-        assert_eq!(starts(300, 512, 341), [0]);
-    }
 }

@@ -65,6 +65,7 @@ pub fn run(
     runtime: &Runtime,
 ) -> Result<Finished> {
     let recipe = recipe.settle(model)?;
+    data.rule.expect_bytes()?;
     let part = ModelPart::for_model(model)?;
     let resolution = (recipe.crop(), recipe.crop());
     let mut record = RecordBuilder::new("segmentation", part.clone(), runtime, resolution)
