@@ -4,6 +4,8 @@
 use crate::config::DatasetLayout;
 use crate::heads::Curve;
 use crate::models::radio1d::Neck;
+use crate::tasks::segment_text::method::Method;
+use crate::tasks::segment_text::protocol::{Fit, Protocol};
 use crate::tasks::segmentation::Preset;
 use crate::tasks::segmentation::recipe::{Inference, TrainFeatures};
 use clap::ValueEnum;
@@ -62,6 +64,33 @@ choices!(Neck {
     Tokens: "tokens", "The mean of the code's tokens, and the code";
 });
 
+choices!(Method {
+    Plain: "plain", "The network as it is; RADIO's patches through the summary head of the adaptor";
+    Radseg: "radseg", "RADSeg: recursive attention in the last block, aggregation over the picture (RADIO)";
+    Naradio: "naradio", "RayFronts' NARadio: keys and a prior of neighbours in the last block (RADIO)";
+    Maskclip: "maskclip", "MaskCLIP: values alone in the last block, residual and MLP kept (CLIP)";
+    MaskclipReduced: "maskclip-reduced", "The same without residual and MLP, as ClearCLIP compares with (CLIP)";
+    Sclip: "sclip", "SCLIP: queries with queries and keys with keys (CLIP)";
+    Naclip: "naclip", "NACLIP: keys and a prior of neighbours, without residual and MLP (CLIP)";
+    Clearclip: "clearclip", "ClearCLIP: queries with queries, without residual and MLP (CLIP)";
+    SiglipValue: "siglip-value", "The attention pool on each patch alone (SigLIP)";
+});
+
+choices!(Protocol {
+    Sclip: "sclip", "336 px (560 Cityscapes, 448 COCO-Stuff), windows 224/112, scale 40 to 65";
+    Naclip: "naclip", "The same, whole pictures on VOC; without NACLIP's PAMR";
+    Proxyclip: "proxyclip", "336 or 448 px, windows 336/112, ProxyCLIP's names";
+    RadsegLow: "radseg-low", "336 px (560 Cityscapes), windows 224/112";
+    RadsegMid: "radseg-mid", "336 to 688 px, windows 336/224 (336/112 VOC)";
+    RadsegHigh: "radseg-high", "672 to 1344 px, windows 336/224";
+    Mini: "mini", "The miniature world's: 128 px, whole pictures, scale 100";
+});
+
+choices!(Fit {
+    Stride: "stride", "Multiples of the window's stride";
+    Patch: "patch", "Multiples of the network's step";
+});
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,5 +112,8 @@ mod tests {
         same_words::<TrainFeatures>();
         same_words::<Inference>();
         same_words::<Curve>();
+        same_words::<Method>();
+        same_words::<Protocol>();
+        same_words::<Fit>();
     }
 }

@@ -17,6 +17,7 @@ pub mod numbers;
 pub mod recipe;
 pub mod resolution;
 pub mod results;
+pub mod segment_text;
 pub mod tables;
 pub mod verify;
 pub mod vlm_export;
@@ -53,6 +54,7 @@ pub enum Command {
     Verify(verify::VerifyArgs),
     Cache(cache::CacheArgs),
     Ade20k(Box<ade20k::Ade20kArgs>),
+    SegmentText(Box<segment_text::SegmentTextArgs>),
     VlmExport(Box<vlm_export::VlmExportArgs>),
     DistillCase(distill_case::DistillCaseArgs),
 }
@@ -79,6 +81,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Verify(args) => verify::run(&args),
         Command::Cache(args) => cache::run(&args),
         Command::Ade20k(args) => ade20k::run(&args, progress),
+        Command::SegmentText(args) => segment_text::run(&args, progress),
         Command::VlmExport(args) => vlm_export::run(&args, progress, cli.quiet),
         Command::DistillCase(args) => distill_case::run(&args),
     }

@@ -23,6 +23,25 @@ declare! {
         unit: Unit::Percent,
         better: Some(Better::Higher),
     }
+    /// By class names alone (`segment-text`), as the two below.
+    OPEN_VOCAB_MIOU {
+        name: "open_vocab_miou",
+        title: "text mIoU",
+        unit: Unit::Percent,
+        better: Some(Better::Higher),
+    }
+    OPEN_VOCAB_AACC {
+        name: "open_vocab_aacc",
+        title: "text aAcc",
+        unit: Unit::Percent,
+        better: Some(Better::Higher),
+    }
+    OPEN_VOCAB_MACC {
+        name: "open_vocab_macc",
+        title: "text mAcc",
+        unit: Unit::Percent,
+        better: Some(Better::Higher),
+    }
 }
 
 /// Pixels by (labelled class, predicted class).
@@ -150,6 +169,25 @@ impl ImageAreas {
                 .filter(|(_, (_, union))| *union > 0)
                 .map(|(class, (both, union))| (class, both, union))
                 .collect(),
+        }
+    }
+
+    /// The same from the matrix's entries: (label, prediction, pixels).
+    pub fn from_pairs(pairs: &[(usize, usize, u64)]) -> Self {
+        let mut areas = std::collections::BTreeMap::new();
+        for &(label, prediction, pixels) in pairs {
+            if label == prediction {
+                let area: &mut (u64, u64) = areas.entry(label).or_default();
+                area.0 += pixels;
+                area.1 += pixels;
+            } else {
+                areas.entry(label).or_default().1 += pixels;
+                areas.entry(prediction).or_default().1 += pixels;
+            }
+        }
+        let areas = areas.into_iter();
+        ImageAreas {
+            classes: areas.map(|(class, (both, union))| (class, both, union)).collect(),
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod features;
 pub mod finished;
 pub mod knn;
 pub mod latency;
+pub mod pictures;
 pub mod segment_text;
 pub mod segmentation;
 pub mod sliding;

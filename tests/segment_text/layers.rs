@@ -54,19 +54,19 @@ fn restated(model: &RadioVit, file: &Checkpoint, x: &Tensor, scale: Option<f64>)
         let (weight, bias) = (tensor(&format!("{name}.weight")), tensor(&format!("{name}.bias")));
         x.layer_norm(weight.size(), Some(&weight), Some(&bias), 1e-6, true)
     };
-    let heads = 4;
+    let (heads, depth) = (model.config().heads, model.config().depth);
     let mut x = model.embed(x);
     let (b, n, c) = x.size3().unwrap();
     let split = |x: &Tensor| x.view([b, n, heads, c / heads]).transpose(1, 2);
     let merge = |x: &Tensor| x.transpose(1, 2).reshape([b, n, c]);
-    for i in 0..6 {
+    for i in 0..depth {
         let qkv = linear(&norm(&x, &format!("{i}.norm1")), &format!("{i}.attn.qkv"));
         let parts: Vec<Tensor> = qkv.chunk(3, -1).iter().map(&split).collect();
         let d = (c / heads) as f64;
         let weights = (parts[0].matmul(&parts[1].transpose(-1, -2)) / d.sqrt()).softmax(-1, None);
         let proj = format!("{i}.attn.proj");
         let mut y = linear(&merge(&weights.matmul(&parts[2])), &proj);
-        if let (5, Some(scale)) = (i, scale) {
+        if let (true, Some(scale)) = (i + 1 == depth, scale) {
             let first = unit(&split(&y));
             let s = first.matmul(&first.transpose(-1, -2)) * scale;
             let s = s.masked_fill(&s.lt(0.0), f64::NEG_INFINITY).softmax(-1, None);

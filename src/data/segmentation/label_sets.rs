@@ -113,13 +113,6 @@ pub fn names(set: &str, variant: &str) -> Result<Vec<Vec<String>>> {
     File::open()?.names(set, variant)
 }
 
-/// MaskCLIP's templates behind OpenAI's 80, or the nine of TCL.
-pub fn templates(key: &str) -> Result<Vec<String>> {
-    let file = File::open()?;
-    serde_json::from_value(file.json[format!("_templates_{key}")].clone())
-        .map_err(|e| Error::file(&file.path, e))
-}
-
 /// From the masks of `set` to its classes.
 pub fn rule(set: &str) -> Result<LabelRule> {
     let known = find(set)?;

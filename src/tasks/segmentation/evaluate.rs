@@ -3,14 +3,14 @@
 use super::batches;
 use super::features::SpatialFeatures;
 use super::infer;
-use super::output::Predictions;
 use super::recipe::{Inference, Recipe};
 use crate::Result;
 use crate::data::Source;
-use crate::data::segmentation::PairSet;
+use crate::data::segmentation::{IGNORE, PairSet, WIDE_IGNORE};
 use crate::heads::LinearSegHead;
 use crate::metrics::segmentation::{Confusion, ImageAreas};
 use crate::runtime::{Runtime, progress};
+use crate::tasks::pictures::Predictions;
 use std::time::Instant;
 use tch::Tensor;
 
@@ -66,7 +66,8 @@ pub fn evaluate(
                 result.confusion.merge(&one);
             }
             if let (Some(predictions), Some(first)) = (predictions, of_heads.first()) {
-                predictions.save(val, *index, map, &bytes(first)?)?;
+                let (labels, first) = (wide(&map.labels), wide(&bytes(first)?));
+                predictions.save(val, *index, &labels, &first)?;
             }
         }
         bar.inc(maps.len() as u64);
@@ -81,4 +82,12 @@ fn bytes(prediction: &Tensor) -> Result<Vec<u8>> {
         .f_contiguous()?
         .f_copy_data_u8(&mut bytes, prediction.numel())?;
     Ok(bytes)
+}
+
+fn wide(labels: &[u8]) -> Vec<u16> {
+    let wide = |&label: &u8| match label {
+        IGNORE => WIDE_IGNORE,
+        label => u16::from(label),
+    };
+    labels.iter().map(wide).collect()
 }

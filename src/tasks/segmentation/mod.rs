@@ -6,18 +6,16 @@ mod cached;
 mod course;
 mod evaluate;
 mod features;
-mod font;
 mod infer;
 mod live;
 mod order;
-mod output;
+pub(in crate::tasks) mod output;
 mod probe;
 mod quick;
 pub mod recipe;
 mod training;
 mod validation;
 
-pub use output::Predictions;
 pub use recipe::{Preset, Recipe};
 
 use crate::data::Source;
@@ -29,6 +27,7 @@ use crate::models::Resolved;
 use crate::report::{DataPart, Metric, ModelPart, Record, RecordBuilder};
 use crate::runtime::Runtime;
 use crate::tasks::finished::{Beside, Contents, Finished};
+use crate::tasks::pictures::Predictions;
 use crate::tasks::{contents, extract};
 use crate::weights::safetensors;
 use crate::{Error, Result};
@@ -161,7 +160,9 @@ pub fn run(
         predictions.as_ref(),
         options.show,
     )?;
-    expect_classes(&results, val)?;
+    if let Some(first) = results.first() {
+        expect_classes(&first.confusion, val)?;
+    }
     let transform = test_transform(&recipe);
     record = record
         .data(data_part(data, "val", val.len(), val_images, transform))
@@ -189,12 +190,9 @@ pub fn run(
 
 /// Fails where the labels that were evaluated are of one class only: without the check of all masks
 /// (`--skip-check`) this is the first to know, and every model would reach 100 %.
-fn expect_classes(results: &[Evaluated], val: &PairSet) -> Result<()> {
-    let Some(result) = results.first() else {
-        return Ok(());
-    };
-    let all = 0..result.confusion.classes();
-    let has_pixels = |&label: &usize| all.clone().any(|p| result.confusion.count(label, p) > 0);
+pub(in crate::tasks) fn expect_classes(confusion: &Confusion, val: &PairSet) -> Result<()> {
+    let all = 0..confusion.classes();
+    let has_pixels = |&label: &usize| all.clone().any(|p| confusion.count(label, p) > 0);
     match all.clone().filter(has_pixels).nth(1) {
         Some(_) => Ok(()),
         None => Err(Error::file(
@@ -205,7 +203,7 @@ fn expect_classes(results: &[Evaluated], val: &PairSet) -> Result<()> {
 }
 
 /// The benchmark whose val split the data has.
-fn benchmark(data: &Segmentation) -> Option<&'static Benchmark> {
+pub(in crate::tasks) fn benchmark(data: &Segmentation) -> Option<&'static Benchmark> {
     let val = data.val.as_ref()?;
     let classes = &data.rule.classes;
     let name = |class: Option<&MaskClass>| vec![class.map_or(String::new(), |c| c.name.clone())];
@@ -263,7 +261,7 @@ fn test_transform(recipe: &Recipe) -> Value {
     })
 }
 
-fn data_part(
+pub(in crate::tasks) fn data_part(
     data: &Segmentation,
     split: &str,
     images: usize,
@@ -343,17 +341,7 @@ fn beside(
     confusion: &Confusion,
     heads: &[(u64, LinearSegHead)],
 ) -> Result<Vec<Beside>> {
-    let table = |ending: &str, text: String| Beside {
-        ending: ending.to_string(),
-        contents: Contents::Text(text),
-    };
-    let mut files = vec![
-        table("classes.csv", output::classes_csv(&data.rule, confusion)?),
-        table(
-            "confusion.csv",
-            output::confusion_csv(&data.rule, confusion)?,
-        ),
-    ];
+    let mut files = output::tables(&data.rule, confusion)?;
     for (seed, head) in heads {
         let ending = match heads.len() {
             1 => "head.safetensors".to_string(),

@@ -10,7 +10,7 @@ mod pairing;
 mod templates;
 
 pub use names::Names;
-pub use pairing::adaptor;
+pub use pairing::{Text, adaptor, likely_adaptors, text};
 pub use templates::Templates;
 
 use super::classify::{self, Job, Method, RANKED, Splits};

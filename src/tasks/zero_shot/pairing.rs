@@ -18,14 +18,20 @@ pub struct Text {
 /// `clip`).
 const JOINT: [&str; 5] = ["clip", "siglip2-g", "siglip2-so400m", "siglip2", "siglip"];
 
+/// The model's adaptors into a joint space, the likeliest first.
+pub fn likely_adaptors(model: &Resolved) -> Vec<&'static str> {
+    let known = &model.backbone.info().adaptors;
+    let is_known = |name: &&str| known.iter().any(|adaptor| adaptor == name);
+    JOINT.into_iter().filter(is_known).collect()
+}
+
 /// The adaptor whose summary is compared with text: `asked` where the user said so.
 pub fn adaptor<'a>(model: &'a Resolved, asked: Option<&'a str>) -> Result<&'a str> {
     if let Some(asked) = asked {
         return Ok(asked);
     }
     let info = model.backbone.info();
-    let known = |name: &&str| info.adaptors.iter().any(|a| a == name);
-    JOINT.into_iter().find(known).ok_or_else(|| {
+    likely_adaptors(model).first().copied().ok_or_else(|| {
         let adaptors = match info.adaptors.as_slice() {
             [] => "it has no adaptors".to_string(),
             names => format!("its adaptors are {}; --adaptor chooses one", names.join(", ")),

@@ -4,8 +4,9 @@ use crate::files::text;
 use crate::{Error, Result, assets};
 use std::path::Path;
 
-/// The sets of RADIO's `zero_shot_imagenet.py`, from open_clip: 80, 7 and 1 templates.
-const SHIPPED: [&str; 3] = ["openai", "simple", "base"];
+/// The sets of RADIO's `zero_shot_imagenet.py`, from open_clip: 80, 7 and 1 templates; MaskCLIP's
+/// 85, which begin with those 80; and TCL's nine.
+const SHIPPED: [&str; 5] = ["openai", "simple", "base", "maskclip", "tcl"];
 /// Where the name goes.
 const PLACE: &str = "{}";
 
