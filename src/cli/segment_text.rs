@@ -140,10 +140,10 @@ pub struct SettingArgs {
     /// Patches over which neighbours count (naradio: 7, naclip: 5)
     #[arg(long, value_parser = numbers::positive)]
     pub sigma: Option<f64>,
-    /// Prompt templates: openai (80), maskclip (85), tcl (9), simple (7), base (1), or a file with
-    /// `{}` for the name
-    #[arg(long, default_value = "openai")]
-    pub templates: String,
+    /// Prompt templates: openai (80; the default), maskclip (85), tcl (9), simple (7), base (1), mini
+    /// (1; ade-mini's default), or a file with `{}` for the name
+    #[arg(long, value_name = "SET or FILE")]
+    pub templates: Option<String>,
 }
 
 /// Windows, or none.
@@ -217,7 +217,7 @@ impl SegmentTextArgs {
                 area_threshold: settings.area_threshold,
                 names: self.data.names.clone(),
             },
-            templates: Templates::open(&settings.templates)?,
+            templates: settings.templates.as_deref().map(Templates::open).transpose()?,
             classnames: self.data.classnames.clone(),
             text_weights: self.text_weights.clone(),
             predictions: None,

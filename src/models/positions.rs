@@ -68,6 +68,9 @@ pub enum Keep {
     SameCount,
 }
 
+/// A grid, and how the table is brought to it.
+type Resampling = ((i64, i64), Resample, Keep);
+
 /// A learned square position table, with the rows of prefix tokens in front.
 pub struct Positions {
     /// [P + M*M, C] fp32
@@ -79,7 +82,7 @@ pub struct Positions {
     keep: Keep,
     kind: Kind,
     /// [P + h*w, C] in the run's precision, by grid
-    cache: RefCell<HashMap<((i64, i64), Resample, Keep), Tensor>>,
+    cache: RefCell<HashMap<Resampling, Tensor>>,
 }
 
 /// Grids kept at a time: enough for every resolution of a benchmark, and a bound for pictures in

@@ -9,8 +9,9 @@ use std::path::PathBuf;
 
 /// Names and value tables as the repositories of the field have them.
 const FILE: &str = "text/open_vocabulary.json";
-/// Whose names: SCLIP's (NACLIP has the same), ProxyCLIP's, RADSeg's, MaskCLIP's.
-pub const VARIANTS: [&str; 4] = ["sclip", "proxyclip", "radseg", "maskclip"];
+/// Whose names: SCLIP's (NACLIP has the same), ProxyCLIP's, RADSeg's, MaskCLIP's; and those of the
+/// miniature world.
+pub const VARIANTS: [&str; 5] = ["sclip", "proxyclip", "radseg", "maskclip", "mini"];
 
 /// How a set's masks store its classes.
 enum Stored {
@@ -29,7 +30,7 @@ struct LabelSet {
     background: bool,
 }
 
-const SETS: [LabelSet; 8] = {
+const SETS: [LabelSet; 9] = {
     const fn set(name: &'static str, stored: Stored, background: bool) -> LabelSet {
         LabelSet {
             name,
@@ -46,6 +47,7 @@ const SETS: [LabelSet; 8] = {
         set("coco-stuff", Stored::Table("_coco_stuff_raw_to_label"), false),
         set("cityscapes", Stored::AsIs, false),
         set("ade20k", Stored::FromOne, false),
+        set("ade-mini", Stored::FromOne, false),
     ]
 };
 
@@ -67,11 +69,6 @@ fn find(name: &str) -> Result<&'static LabelSet> {
             names.join(", ")
         ))
     })
-}
-
-/// Whether class 0 of the set is its background.
-pub fn has_background(name: &str) -> bool {
-    find(name).is_ok_and(|set| set.background)
 }
 
 struct File {
@@ -164,6 +161,7 @@ pub fn recognise(rule: &LabelRule) -> Option<&'static str> {
     };
     match rule.classes.len() {
         150 if ends("wall", "flag") => Some("ade20k"),
+        11 if ends("sky", "triangle") => Some("ade-mini"),
         19 if rule.is_cityscapes(false) || rule.is_cityscapes(true) => Some("cityscapes"),
         21 if ends("background", "tvmonitor") => Some("voc21"),
         _ => None,
@@ -208,7 +206,7 @@ mod tests {
         assert_eq!(names("ade20k", "radseg").unwrap(), names("ade20k", "sclip").unwrap());
         assert_eq!(names("coco-object", "proxyclip").unwrap()[0].len(), 17);
         assert!(names("context60", "maskclip").unwrap_err().to_string().contains("--classnames"));
-        for set in SETS {
+        for set in SETS.iter().filter(|set| set.name != "ade-mini") {
             let rule = rule(set.name).unwrap();
             assert_eq!(recognise(&rule), Some(set.name));
             assert_eq!(names(set.name, "sclip").unwrap().len(), rule.classes.len());

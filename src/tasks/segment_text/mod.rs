@@ -33,9 +33,6 @@ use std::time::Instant;
 
 /// Name of the task in records.
 pub const TASK: &str = "segment_text";
-/// The miniature world's set, which has a protocol of its own.
-const MINI: &str = "ade-mini";
-
 /// Segments the val split by the names of its classes.
 ///
 /// # Errors
@@ -48,13 +45,12 @@ pub fn run(
     runtime: &Runtime,
 ) -> Result<Finished> {
     let val = data.need_val()?;
-    let label_set = label_sets::recognise(&data.rule);
-    let set = label_set.or((data.name == MINI).then_some(MINI));
+    let set = label_sets::recognise(&data.rule);
     let background = data.rule.classes.first().is_some_and(|c| c.name == "background");
     let prepared = Prepared::new(model, options, set, background, runtime, |settings| {
         ClassNames::find(
             &data.rule,
-            label_set,
+            set,
             &settings.names,
             options.changes.names.is_some(),
             options.classnames.as_deref(),

@@ -59,7 +59,8 @@ impl ClassNames {
         if let Some(path) = file {
             return ClassNames::of_file(path, rule);
         }
-        if let Some(set) = set {
+        // The miniature set has names of its own only; others' protocols take the class list.
+        if let Some(set) = set.filter(|&set| set != "ade-mini" || variant == "mini") {
             let classes = label_sets::names(set, variant)?;
             expect(classes.len(), rule, &format!("{variant}'s names of {set}"))?;
             return Ok(ClassNames::new(format!("{variant} ({set})"), classes));

@@ -21,7 +21,8 @@ pub struct Options {
     pub method: Option<Method>,
     pub chosen: Chosen,
     pub changes: Changes,
-    pub templates: Templates,
+    /// `None`: the protocol's.
+    pub templates: Option<Templates>,
     /// Names of the data's classes, instead of the protocol's.
     pub classnames: Option<PathBuf>,
     pub text_weights: Option<PathBuf>,
@@ -68,6 +69,10 @@ impl<'a> Prepared<'a> {
         let constants = method.constants(options.chosen)?;
         let settings = Settings::new(&options.changes, set, family, background)?;
         let names = names(&settings)?;
+        let templates = match &options.templates {
+            Some(templates) => templates.clone(),
+            None => Templates::open(settings.protocol.templates())?,
+        };
         let adaptor = choose_adaptor(model, family, options.adaptor.as_deref())?;
         let started = Instant::now();
         let named = options.text_weights.as_deref();
@@ -77,7 +82,7 @@ impl<'a> Prepared<'a> {
         let text_sha256 = text.checkpoint.sha256()?.unwrap_or_default();
         let prompts = classifier::Prompts {
             names: &names.names,
-            templates: &options.templates,
+            templates: &templates,
             weights: text_sha256.clone(),
             device: runtime.device,
         };
@@ -95,7 +100,7 @@ impl<'a> Prepared<'a> {
         Ok(Prepared {
             segmenter,
             names,
-            templates: options.templates.clone(),
+            templates,
             text_path: text.checkpoint.path.display().to_string(),
             text_settings: text.tower.settings()?.into(),
             text_sha256,

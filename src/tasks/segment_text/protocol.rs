@@ -108,8 +108,8 @@ impl Protocol {
             (Protocol::RadsegHigh, "voc20") => ((672, 2016, RADSEG), "voc20"),
             (Protocol::RadsegHigh, "context59") => ((672, 2016, RADSEG), "context59"),
             (Protocol::RadsegHigh, _) => ((672, 2016, RADSEG), "ade20k"),
-            // The miniature CLIP was trained at 128 pixels.
-            (Protocol::Mini, _) => ((128, 1024, None), "default"),
+            // The miniature CLIP was trained at 128 pixels, on pictures of one or two objects.
+            (Protocol::Mini, _) => ((384, 2048, Some((128, 64))), "default"),
         }
     }
 
@@ -131,9 +131,18 @@ impl Protocol {
         }
     }
 
+    /// The shipped set of prompt templates.
+    pub fn templates(self) -> &'static str {
+        match self {
+            Protocol::Mini => "mini",
+            _ => "openai",
+        }
+    }
+
     fn names(self) -> &'static str {
         match self {
-            Protocol::Sclip | Protocol::Naclip | Protocol::Mini => "sclip",
+            Protocol::Mini => "mini",
+            Protocol::Sclip | Protocol::Naclip => "sclip",
             Protocol::Proxyclip => "proxyclip",
             Protocol::RadsegLow | Protocol::RadsegMid | Protocol::RadsegHigh => "radseg",
         }

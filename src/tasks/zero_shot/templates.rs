@@ -5,8 +5,8 @@ use crate::{Error, Result, assets};
 use std::path::Path;
 
 /// The sets of RADIO's `zero_shot_imagenet.py`, from open_clip: 80, 7 and 1 templates; MaskCLIP's
-/// 85, which begin with those 80; and TCL's nine.
-const SHIPPED: [&str; 5] = ["openai", "simple", "base", "maskclip", "tcl"];
+/// 85, which begin with those 80; TCL's nine; and the one for parts of miniature pictures.
+const SHIPPED: [&str; 6] = ["openai", "simple", "base", "maskclip", "tcl", "mini"];
 /// Where the name goes.
 const PLACE: &str = "{}";
 
