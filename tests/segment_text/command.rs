@@ -32,8 +32,10 @@ fn iou(home: &Path, out: &str) -> Vec<(String, f64)> {
     rows.records().map(|r| row(r.unwrap())).collect()
 }
 
-/// What a record says, without what is of the moment.
+/// What a record says, without what is of the moment and the home.
 fn lasting(record: &Value) -> [Value; 3] {
+    let mut record = record.clone();
+    record["options"]["text_weights"].take();
     ["metrics", "options", "data"].map(|name| record[name].clone())
 }
 
@@ -54,19 +56,20 @@ fn the_miniature_world_far_above_chance() {
     assert_eq!(one["data"][0]["samples"], 80);
 }
 
-/// A name that says nothing takes its class away, and the others take over its pixels at most.
+/// A name that says nothing takes its class away. Its pixels go to others, which gain or lose a
+/// little by that: none loses a point.
 #[test]
 fn a_misspelt_name_costs_its_class() {
     let home = tempfile::tempdir().unwrap();
-    let list = |name: &str, sand: &str| {
+    let list = |name: &str, grass: &str| {
         let text = format!(
-            "the sky\nwater\ngrass\n{sand}\nbrick\nwood\na plain star\na plain ring\na plain cross\na plain crescent\na plain triangle\n"
+            "the sky\nwater\n{grass}\nsand\nbrick\nwood\na plain star\na plain ring\na plain cross\na plain crescent\na plain triangle\n"
         );
         let path = home.path().join(name);
         fs::write(&path, text).unwrap();
         path.display().to_string()
     };
-    let (right, wrong) = (list("right.txt", "sand"), list("wrong.txt", "xqzvw jkpfy"));
+    let (right, wrong) = (list("right.txt", "grass"), list("wrong.txt", "grsas"));
     let run = |out: &str, file: &str| {
         let args = [&QUICK[..2], &["--crop", "128/128", "--classnames", file]].concat();
         record(&mut segment(home.path(), out, &args));
@@ -79,7 +82,7 @@ fn a_misspelt_name_costs_its_class() {
             lost.push(name.as_str());
         }
     }
-    assert_eq!(lost, ["sand"], "{before:?} {after:?}");
+    assert_eq!(lost, ["grass"], "{before:?} {after:?}");
 }
 
 #[test]
