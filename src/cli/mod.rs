@@ -5,6 +5,7 @@ pub mod cache;
 pub mod choices;
 pub mod common;
 pub mod datasets;
+pub mod distill;
 pub mod distill_case;
 pub mod features;
 pub mod fetch;
@@ -54,6 +55,7 @@ pub enum Command {
     Cache(cache::CacheArgs),
     Ade20k(Box<ade20k::Ade20kArgs>),
     VlmExport(Box<vlm_export::VlmExportArgs>),
+    Distill(Box<distill::DistillArgs>),
     DistillCase(distill_case::DistillCaseArgs),
 }
 
@@ -80,6 +82,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Cache(args) => cache::run(&args),
         Command::Ade20k(args) => ade20k::run(&args, progress),
         Command::VlmExport(args) => vlm_export::run(&args, progress, cli.quiet),
+        Command::Distill(args) => distill::run(&args, progress),
         Command::DistillCase(args) => distill_case::run(&args),
     }
 }
