@@ -46,7 +46,11 @@ fn layouts_of_coco_roboflow_and_one_folder() {
         let dir = world(images, annotations);
         let spec = dir.path().to_str().unwrap();
         let set = open(spec, Split::Val, &OpenOptions::default()).unwrap();
-        assert_eq!((set.image_id(0), set.image_id(1)), (5, 2), "the file's order");
+        assert_eq!(
+            (set.image_id(0), set.image_id(1)),
+            (5, 2),
+            "the file's order"
+        );
         assert_eq!(set.position(2), Some(1));
         let ids: Vec<u64> = set.instances(1).iter().map(|i| i.id).collect();
         assert_eq!(ids, [1, 4], "in the file's order");
@@ -77,10 +81,16 @@ fn missing_pictures_and_splits_are_named() {
     };
     let lacking = error(Split::Val);
     assert!(lacking.contains("lacks 1 of the 2 pictures"), "{lacking}");
-    assert!(lacking.contains("a.png first") && lacking.contains("--images"), "{lacking}");
+    assert!(
+        lacking.contains("a.png first") && lacking.contains("--images"),
+        "{lacking}"
+    );
     fs::write(dir.path().join("annotations/instances_other.json"), "{}").unwrap();
     let none = error(Split::Train);
-    assert!(none.contains("no one annotation file of the train split"), "{none}");
+    assert!(
+        none.contains("no one annotation file of the train split"),
+        "{none}"
+    );
 }
 
 #[test]
@@ -145,7 +155,12 @@ fn real_annotations_are_read() {
     let Some(folder) = shared("real/coco100") else {
         return;
     };
-    let set = open(folder.to_str().unwrap(), Split::Val, &OpenOptions::default()).unwrap();
+    let set = open(
+        folder.to_str().unwrap(),
+        Split::Val,
+        &OpenOptions::default(),
+    )
+    .unwrap();
     assert_eq!((set.len(), set.categories.len()), (100, 80));
     let all = (0..set.len()).flat_map(|i| set.instances(i));
     let crowds = all.clone().filter(|instance| instance.crowd).count();
@@ -154,10 +169,20 @@ fn real_annotations_are_read() {
         let (height, width) = set.stated_size(index).unwrap();
         for instance in set.instances(index) {
             let runs = mask::runs(instance, height, width).unwrap().unwrap();
-            let area: u64 = runs.counts.iter().skip(1).step_by(2).map(|&n| u64::from(n)).sum();
+            let area: u64 = runs
+                .counts
+                .iter()
+                .skip(1)
+                .step_by(2)
+                .map(|&n| u64::from(n))
+                .sum();
             // The stated area is the polygon's, the raster differs at its border.
             let border = 4.0 * (instance.area.sqrt() + 4.0) + 0.2 * instance.area;
-            assert!((area as f64 - instance.area).abs() < border, "{}", instance.id);
+            assert!(
+                (area as f64 - instance.area).abs() < border,
+                "{}",
+                instance.id
+            );
         }
     }
 }

@@ -308,10 +308,22 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_by_annotation() {
         for (annotation, reason) in [
-            (r#"{"id": 1, "image_id": 8, "category_id": 9, "bbox": [0, 0, 1, 1]}"#, "image 8"),
-            (r#"{"id": 1, "image_id": 7, "category_id": 4, "bbox": [0, 0, 1, 1]}"#, "category 4"),
-            (r#"{"id": 1, "image_id": 7, "category_id": 9}"#, "annotation 1 has no `bbox`"),
-            (r#"{"id": 1, "image_id": 7, "category_id": 9, "bbox": [0, 0, -1, 1]}"#, "negative"),
+            (
+                r#"{"id": 1, "image_id": 8, "category_id": 9, "bbox": [0, 0, 1, 1]}"#,
+                "image 8",
+            ),
+            (
+                r#"{"id": 1, "image_id": 7, "category_id": 4, "bbox": [0, 0, 1, 1]}"#,
+                "category 4",
+            ),
+            (
+                r#"{"id": 1, "image_id": 7, "category_id": 9}"#,
+                "annotation 1 has no `bbox`",
+            ),
+            (
+                r#"{"id": 1, "image_id": 7, "category_id": 9, "bbox": [0, 0, -1, 1]}"#,
+                "negative",
+            ),
             (
                 r#"{"id": 1, "image_id": 7, "category_id": 9, "bbox": [0, 0, 1, 1],
                     "segmentation": [[0, 0, 1, 1]]}"#,
@@ -325,7 +337,10 @@ mod tests {
             (r#"{"id": "x"}"#, "line 3"),
         ] {
             let error = read(annotation).err().expect(annotation).to_string();
-            assert!(error.contains(reason) && error.contains("a.json"), "{error}");
+            assert!(
+                error.contains(reason) && error.contains("a.json"),
+                "{error}"
+            );
         }
     }
 }

@@ -52,9 +52,9 @@ fn given(path: &Option<PathBuf>) -> Result<Option<PathBuf>> {
 
 fn from_catalogue(entry: &DatasetEntry, split: Split, options: &OpenOptions) -> Result<Located> {
     entry.expect_task(DatasetTask::Coco)?;
-    let config = entry.split(split.name()).ok_or_else(|| {
-        Error::usage(format!("{} has no {} split", entry.name, split.name()))
-    })?;
+    let config = entry
+        .split(split.name())
+        .ok_or_else(|| Error::usage(format!("{} has no {} split", entry.name, split.name())))?;
     let root = entry.root()?;
     let images = match given(&options.images)? {
         Some(images) => open_tree(&images)?,
@@ -82,7 +82,10 @@ fn from_catalogue(entry: &DatasetEntry, split: Split, options: &OpenOptions) -> 
 }
 
 fn from_path(path: &Path, split: Split, options: &OpenOptions) -> Result<Located> {
-    let is_json = |path: &Path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
+    let is_json = |path: &Path| {
+        path.extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("json"))
+    };
     let name = path.file_stem().map_or_else(
         || path.display().to_string(),
         |stem| stem.to_string_lossy().into_owned(),
@@ -140,7 +143,9 @@ fn find_annotations(tree: &FileTree, split: Split) -> Result<usize> {
     let says = |name: &str| {
         let folder = name.rsplit('/').nth(1).unwrap_or_default();
         let words = split.words();
-        words.iter().any(|word| base(name).contains(word) || folder.starts_with(word))
+        words
+            .iter()
+            .any(|word| base(name).contains(word) || folder.starts_with(word))
     };
     let of_split: Vec<_> = files.iter().filter(|(_, name)| says(name)).collect();
     let instances = |file: &&&(usize, &str)| base(file.1).starts_with("instances");

@@ -15,7 +15,9 @@ pub fn runs(
     width: usize,
 ) -> Result<Option<RunLengths>, String> {
     let (Ok(h), Ok(w)) = (u32::try_from(height), u32::try_from(width)) else {
-        return Err(format!("an image of {height}x{width} is too large for run lengths"));
+        return Err(format!(
+            "an image of {height}x{width} is too large for run lengths"
+        ));
     };
     match &instance.shape {
         None => Ok(None),
@@ -28,8 +30,8 @@ pub fn runs(
         )),
         Some(InstanceShape::Polygons(polygons)) => {
             let flat: Vec<Vec<f64>> = polygons.iter().map(|p| p.concat()).collect();
-            let rle = fr_polys(&flat, h, w)
-                .map_err(|e| format!("annotation {}: {e}", instance.id))?;
+            let rle =
+                fr_polys(&flat, h, w).map_err(|e| format!("annotation {}: {e}", instance.id))?;
             Ok(Some(RunLengths {
                 height: h,
                 width: w,
