@@ -33,7 +33,6 @@ impl Teacher {
             model: config.model.clone(),
             weights: config.weights.clone(),
             random_weights: None,
-            tokens: None,
         };
         let options = BuildOptions {
             device,
