@@ -116,7 +116,7 @@ impl Listing<'_> {
             let shown = stored.to_string_lossy().into_owned();
             if holes.as_ref().is_some_and(sparse::is_too_large) {
                 self.left_out
-                    .push("sparse members of more than a gigabyte", &shown);
+                    .push("sparse members of more than 64 MiB", &shown);
                 continue;
             }
             if !is_file && !is_link {

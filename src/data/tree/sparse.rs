@@ -11,7 +11,7 @@ use tar::{Entry, GnuExtSparseHeader, GnuSparseHeader};
 
 const BLOCK: u64 = 512;
 /// Larger files are no pictures; their zeros would still take memory.
-const LARGEST: u64 = 1 << 30;
+const LARGEST: u64 = 64 << 20;
 /// Parts of one member; a map of more is damage.
 const MOST_PARTS: u64 = 1 << 20;
 
