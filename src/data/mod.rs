@@ -5,6 +5,7 @@ pub mod augment;
 pub mod brace;
 pub mod catalogue;
 pub mod classification;
+pub mod coco;
 pub mod content;
 pub mod decode;
 pub mod fetch;

@@ -1,5 +1,6 @@
 //! The contract between a network and everything that uses it.
 
+use super::options::BuildOptions;
 use super::request::Request;
 use crate::runtime::Precision;
 use crate::weights::Trainable;
@@ -91,6 +92,32 @@ pub struct BackboneInfo {
 }
 
 impl BackboneInfo {
+    /// What plain ViTs share: square patches of `patch` pixels, any size in multiples of them (one
+    /// patch preferred), summary and tokens of `width`; no prefix tokens, adaptors, parameters or
+    /// settings yet.
+    pub(super) fn plain_vit(
+        architecture: String,
+        patch: i64,
+        width: i64,
+        options: &BuildOptions,
+    ) -> Self {
+        BackboneInfo {
+            architecture,
+            patch,
+            step: patch,
+            preferred: (patch, patch),
+            fixed: None,
+            native: None,
+            summary_dim: width,
+            spatial_dim: width,
+            prefix_tokens: 0,
+            adaptors: Vec::new(),
+            parameters: 0,
+            precision: options.run_precision(),
+            settings: Map::new(),
+        }
+    }
+
     /// The nearest size the model takes (itself where it is one), else
     /// `round_half_even(v / step) * step`, at least `step`
     /// (RADIO `get_nearest_supported_resolution`).

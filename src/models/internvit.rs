@@ -308,23 +308,19 @@ fn info(config: &Config, options: &BuildOptions) -> BackboneInfo {
     settings.insert("positions".into(), Resample::Plain.name().into());
     settings.insert("blocks".into(), Value::from(config.depth));
     BackboneInfo {
-        architecture: format!(
-            "InternViT-{}/{}",
-            vit::size_name(config.width),
-            config.patch
-        ),
-        patch: config.patch,
-        step: config.patch,
         preferred: (size, size),
-        fixed: None,
-        native: None,
-        summary_dim: config.width,
-        spatial_dim: config.width,
         prefix_tokens: 1,
-        adaptors: Vec::new(),
-        parameters: 0,
-        precision: options.run_precision(),
         settings,
+        ..BackboneInfo::plain_vit(
+            format!(
+                "InternViT-{}/{}",
+                vit::size_name(config.width),
+                config.patch
+            ),
+            config.patch,
+            config.width,
+            options,
+        )
     }
 }
 
