@@ -9,6 +9,7 @@ mod cases_data;
 mod cases_models;
 mod cases_pictures;
 mod classification;
+mod coco_data;
 mod common;
 mod distill;
 mod eradio;

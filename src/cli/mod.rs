@@ -6,6 +6,7 @@ pub mod choices;
 pub mod common;
 pub mod completions;
 pub mod datasets;
+pub mod distill;
 pub mod distill_case;
 pub mod features;
 pub mod fetch;
@@ -59,6 +60,7 @@ pub enum Command {
     VlmExport(Box<vlm_export::VlmExportArgs>),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
+    Distill(Box<distill::DistillArgs>),
     DistillCase(distill_case::DistillCaseArgs),
 }
 
@@ -87,6 +89,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
         Command::VlmExport(args) => vlm_export::run(&args, progress, cli.quiet),
+        Command::Distill(args) => distill::run(&args, progress),
         Command::DistillCase(args) => distill_case::run(&args),
     }
 }

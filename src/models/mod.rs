@@ -1,6 +1,7 @@
 //! Backbones: students, teachers and users' TorchScript files behind one trait.
 
 pub mod architecture;
+pub mod attention_pool;
 pub mod backbone;
 pub mod clip;
 pub mod derived;
@@ -13,6 +14,7 @@ pub mod internvit;
 pub mod layers;
 pub mod normalise;
 pub mod options;
+pub mod pe;
 pub mod positions;
 pub mod radio;
 pub mod radio1d;
