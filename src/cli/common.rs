@@ -4,7 +4,7 @@ use super::numbers;
 use super::tables::TableArgs;
 use crate::models::radio1d::{self, MOST_TOKENS, Neck};
 use crate::models::torchscript::{Declared, OutputAxes};
-use crate::models::{self, zoo, BuildOptions, ModelSpec, Resolved, Window, clip, eradio, radio};
+use crate::models::{self, BuildOptions, ModelSpec, Resolved, Window, clip, eradio, radio, zoo};
 use crate::runtime::device::{self, default_threads};
 use crate::runtime::{Precision, Rank, Runtime};
 use crate::{Error, Result};

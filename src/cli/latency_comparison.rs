@@ -18,7 +18,12 @@ const OTHERS: [&str; 5] = [
     "sam-h",
     "dinov2-g-reg",
 ];
-const TEACHERS: [&str; 4] = ["openai-clip-l14-336", "dfn-clip-h14-378", "sam-h", "dinov2-g-reg"];
+const TEACHERS: [&str; 4] = [
+    "openai-clip-l14-336",
+    "dfn-clip-h14-378",
+    "sam-h",
+    "dinov2-g-reg",
+];
 /// Pixels per side for all: the size of the paper's comparison of backbones (Table 7).
 const SIDE: i64 = 224;
 /// How long all of it may take, in seconds.
@@ -63,7 +68,11 @@ impl Machine {
         Machine {
             free_bytes,
             flops,
-            bytes_per_weight: if precision == Precision::Fp32 { 4.0 } else { 2.0 },
+            bytes_per_weight: if precision == Precision::Fp32 {
+                4.0
+            } else {
+                2.0
+            },
         }
     }
 }
@@ -102,7 +111,9 @@ pub fn choose(machine: Machine) -> Chosen {
                 gib(machine.free_bytes)
             ))
         } else if seconds + own_seconds > BUDGET_S {
-            Some(format!("about {own_seconds:.0} s more than two minutes allow"))
+            Some(format!(
+                "about {own_seconds:.0} s more than two minutes allow"
+            ))
         } else {
             None
         };
@@ -198,8 +209,14 @@ mod tests {
         assert_eq!(small.models[0], STUDENT);
         assert!(small.models.len() < 1 + OTHERS.len());
         let note = small.note().unwrap();
-        assert!(note.contains("free memory") && note.contains("--model e-radio_v2,"), "{note}");
-        let slow = choose(Machine { flops: 2e10, ..LARGE });
+        assert!(
+            note.contains("free memory") && note.contains("--model e-radio_v2,"),
+            "{note}"
+        );
+        let slow = choose(Machine {
+            flops: 2e10,
+            ..LARGE
+        });
         assert!(slow.note().unwrap().contains("two minutes"), "{slow:?}");
     }
 

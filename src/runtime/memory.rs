@@ -22,7 +22,9 @@ fn group_bytes() -> Option<u64> {
     let read = |name: &str| read_to_string(format!("/sys/fs/cgroup/{name}")).ok();
     let number = |name: &str| read(name)?.trim().parse::<u64>().ok();
     let cached = read("memory.stat").and_then(|text| {
-        let line = text.lines().find_map(|line| line.strip_prefix("inactive_file "))?;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("inactive_file "))?;
         line.trim().parse::<u64>().ok()
     });
     let used = number("memory.current")?.saturating_sub(cached.unwrap_or(0));
