@@ -33,6 +33,7 @@ mod radio1d;
 mod radio_vit;
 mod report;
 mod requests;
+mod run_tables;
 mod segmentation;
 mod segmentation_data;
 mod siglip_zero_shot;

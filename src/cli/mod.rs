@@ -21,6 +21,7 @@ pub mod numbers;
 pub mod recipe;
 pub mod resolution;
 pub mod results;
+pub mod run;
 pub mod tables;
 pub mod verify;
 pub mod vlm_export;
@@ -58,6 +59,7 @@ pub enum Command {
     Cache(cache::CacheArgs),
     Ade20k(Box<ade20k::Ade20kArgs>),
     VlmExport(Box<vlm_export::VlmExportArgs>),
+    Run(run::RunArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
     Distill(Box<distill::DistillArgs>),
@@ -86,6 +88,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Verify(args) => verify::run(&args),
         Command::Cache(args) => cache::run(&args),
         Command::Ade20k(args) => ade20k::run(&args, progress),
+        Command::Run(args) => run::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
         Command::VlmExport(args) => vlm_export::run(&args, progress, cli.quiet),
