@@ -136,6 +136,18 @@ fn a_table_is_made_once_checked_and_goes_on_after_failures() {
     let second: Vec<String> = tables.map(|ending| bench.table(ending)).into();
     assert_eq!(first, second);
 
+    // The page of both: whole by itself.
+    let mut report = radio_eval(bench.home.path());
+    report.current_dir(bench.home.path());
+    stdout(report.args(["report", "out", "--out", "page.html"]));
+    let page = std::fs::read_to_string(bench.home.path().join("page.html")).unwrap();
+    for part in ["<h2>Small</h2>", "<h2>Classification</h2>", "<h2>Manifest</h2>", "mini-dino"] {
+        assert!(page.contains(part), "{part} is not in the page");
+    }
+    for part in ["<script", "<link", "src=\"http", "url("] {
+        assert!(!page.contains(part), "{part} is in the page");
+    }
+
     // Checked against its value, and against an edited one.
     let right = format!("{COLUMNS}{}", row(Some(knn)));
     stdout(&mut bench.command(&right, &["--check"]));
@@ -170,6 +182,17 @@ fn a_table_is_made_once_checked_and_goes_on_after_failures() {
     // Left out, it does not fail.
     let output = bench.output(&config, &["--check", "--only", "mini-dino:knn"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[test]
+fn a_report_needs_records() {
+    let home = tempfile::tempdir().unwrap();
+    let output = radio_eval(home.path())
+        .args(["report", home.path().to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("no records in"));
 }
 
 #[test]

@@ -5,6 +5,7 @@ pub mod columns;
 pub mod comparison;
 pub mod environment;
 pub mod files;
+pub mod html;
 pub mod page;
 pub mod plot;
 pub mod published;

@@ -25,6 +25,7 @@ tbody th{font-weight:500;position:sticky;left:0;background:var(--paper)}
 figure{margin:1rem 0}
 figure svg,figure img{max-width:100%;height:auto;display:block}
 figure.plot{overflow-x:auto}
+figure.plot svg{min-width:640px}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(260px,1fr));gap:1rem}
 .grid figure{margin:0}
 .bar{display:grid;grid-template-columns:minmax(6rem,12rem) 1fr 4rem;gap:.6rem;align-items:center;font-size:.88rem}

@@ -55,6 +55,20 @@ pub static TASKS: &[TaskCommand] = &[
         default_data: "ade20k",
     },
     TaskCommand {
+        name: "coco",
+        settings: &[
+            ("weights", "weights"),
+            ("random_weights", "random-weights"),
+            ("precision", "precision"),
+            ("window", "window"),
+            ("vitdet_window", "vitdet-window"),
+        ],
+        joined: None,
+        in_turns: false,
+        data: Some("data"),
+        default_data: "coco-2017",
+    },
+    TaskCommand {
         name: "latency",
         settings: &[
             ("weights", "weights"),
