@@ -225,7 +225,7 @@ impl BenchFile {
             if column.task.is_some() && column.metric.is_none() {
                 return Err(self.at(span, "a column with a `task` needs a `metric`"));
             }
-            if column.tolerance.is_some_and(|t| !(t >= 0.0)) {
+            if column.tolerance.is_some_and(|t| t.is_nan() || t < 0.0) {
                 return Err(self.at(span, "`tolerance` must be 0 or more"));
             }
         }
@@ -269,7 +269,7 @@ fn fault(cell: &CellConfig, has_source: bool) -> Option<String> {
     if cell.published.is_some() && cell.expected.is_some() {
         return Some("a value is `published` or `expected`, not both".into());
     }
-    if cell.tolerance.is_some_and(|t| !(t >= 0.0)) {
+    if cell.tolerance.is_some_and(|t| t.is_nan() || t < 0.0) {
         return Some("`tolerance` must be 0 or more".into());
     }
     cell.published?;
