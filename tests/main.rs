@@ -14,6 +14,7 @@ mod common;
 mod distill;
 mod eradio;
 mod features;
+mod first_commands;
 mod hub;
 mod imagenet;
 mod imagenet_figures;

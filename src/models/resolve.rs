@@ -141,8 +141,12 @@ pub fn locate_in(entry: &ZooEntry, repository: Option<Repository>) -> Result<Pat
             None => entry.name,
         };
         Error::model(format!(
-            "the weights of {} are not on this machine; fetch {}/{} with `radio-eval fetch {named}`, or name them with --weights",
-            entry.name, first.repo, first.file
+            "the weights of {} are not on this machine\n  looked for: {}, the Hugging Face cache ({})\n  your copy: --weights PATH (a file or a folder)\n  get them: radio-eval fetch {named} ({}/{}), nothing is downloaded unasked",
+            entry.name,
+            folder.display(),
+            places.iter().map(|place| place.repo).collect::<Vec<_>>().join(", "),
+            first.repo,
+            first.file
         ))
     })
 }

@@ -9,7 +9,6 @@ mod features;
 mod font;
 mod infer;
 mod live;
-mod order;
 mod output;
 mod probe;
 mod quick;
