@@ -141,7 +141,12 @@ fn a_table_is_made_once_checked_and_goes_on_after_failures() {
     report.current_dir(bench.home.path());
     stdout(report.args(["report", "out", "--out", "page.html"]));
     let page = std::fs::read_to_string(bench.home.path().join("page.html")).unwrap();
-    for part in ["<h2>Small</h2>", "<h2>Classification</h2>", "<h2>Manifest</h2>", "mini-dino"] {
+    for part in [
+        "<h2>Small</h2>",
+        "<h2>Classification</h2>",
+        "<h2>Manifest</h2>",
+        "mini-dino",
+    ] {
         assert!(page.contains(part), "{part} is not in the page");
     }
     for part in ["<script", "<link", "src=\"http", "url("] {

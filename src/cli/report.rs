@@ -96,7 +96,11 @@ fn add_pictures(folder: &Path, most: usize, material: &mut Material) -> Result<(
     let mut paths: Vec<(PathBuf, &'static str)> = Vec::new();
     for entry in WalkDir::new(folder).sort_by_file_name() {
         let entry = entry.map_err(|e| Error::file(folder, e))?;
-        let ending = entry.path().extension().unwrap_or_default().to_string_lossy();
+        let ending = entry
+            .path()
+            .extension()
+            .unwrap_or_default()
+            .to_string_lossy();
         let kind = match ending.to_ascii_lowercase().as_str() {
             "png" => "image/png",
             "jpg" | "jpeg" => "image/jpeg",

@@ -85,7 +85,11 @@ fn matrix(path: &Path) -> Result<String> {
     let shares: Vec<Vec<f64>> = rows
         .iter()
         .map(|row| {
-            let counts: Vec<f64> = row.iter().skip(1).map(|n| n.parse().unwrap_or(0.0)).collect();
+            let counts: Vec<f64> = row
+                .iter()
+                .skip(1)
+                .map(|n| n.parse().unwrap_or(0.0))
+                .collect();
             let total: f64 = counts.iter().sum::<f64>().max(1.0);
             counts.iter().map(|count| 100.0 * count / total).collect()
         })
@@ -103,7 +107,11 @@ fn matrix(path: &Path) -> Result<String> {
     for (name, row) in names.iter().zip(&shares) {
         let _ = write!(out, "<tr><th scope=\"row\">{}</th>", escape(name));
         for share in row {
-            let text = if *share < 0.05 { String::new() } else { format!("{share:.1}") };
+            let text = if *share < 0.05 {
+                String::new()
+            } else {
+                format!("{share:.1}")
+            };
             let _ = write!(
                 out,
                 "<td class=\"n\" style=\"background:color-mix(in srgb,var(--mark) {:.0}%,transparent)\">{text}</td>",

@@ -21,7 +21,10 @@ pub fn section(logs: &[(PathBuf, String)]) -> Result<String> {
             if lines.is_empty() {
                 continue;
             }
-            let positive = lines.iter().flat_map(|line| &line.points).all(|p| p.y > 0.0);
+            let positive = lines
+                .iter()
+                .flat_map(|line| &line.points)
+                .all(|p| p.y > 0.0);
             let titles = Titles {
                 plot: &format!("{folder}: {kind}"),
                 x: "steps",
@@ -34,7 +37,10 @@ pub fn section(logs: &[(PathBuf, String)]) -> Result<String> {
                 left_out: Vec::new(),
             });
         }
-        out += &format!("<p class=\"notes\">{}</p>\n", escape(&path.display().to_string()));
+        out += &format!(
+            "<p class=\"notes\">{}</p>\n",
+            escape(&path.display().to_string())
+        );
     }
     Ok(match out.is_empty() {
         true => out,

@@ -35,7 +35,10 @@ pub fn section(records: &[(PathBuf, Record)]) -> String {
                     record.tool_version, record.git_revision, record.libtorch_version
                 ),
             ),
-            ("device", format!("{}, {} threads", record.device, record.threads)),
+            (
+                "device",
+                format!("{}, {} threads", record.device, record.threads),
+            ),
             ("weights", format!("{} ({hash})", model.weights)),
         ];
         for data in &record.data {

@@ -61,9 +61,17 @@ pub fn page(material: &Material) -> Result<String> {
     let sections: Vec<Section> = [
         ("tables", "Tables", tables(material)),
         ("plots", "Plots", plots(material)?),
-        ("training", "Training curves", curves::section(&material.logs)?),
+        (
+            "training",
+            "Training curves",
+            curves::section(&material.logs)?,
+        ),
         ("classes", "Classes", classes::section(&material.records)?),
-        ("pictures", "Pictures", pictures::section(&material.pictures)),
+        (
+            "pictures",
+            "Pictures",
+            pictures::section(&material.pictures),
+        ),
         ("manifest", "Manifest", manifest::section(&material.records)),
     ]
     .into_iter()
@@ -144,7 +152,9 @@ fn shown() -> Vec<&'static Definition> {
         "params",
     ];
     let is_hidden = |name: &str| {
-        let spread = ["_p95", "_min", "_mean"].iter().any(|end| name.ends_with(end));
+        let spread = ["_p95", "_min", "_mean"]
+            .iter()
+            .any(|end| name.ends_with(end));
         HIDDEN.contains(&name) || (spread && name.contains("_ms"))
     };
     crate::metrics::declared()

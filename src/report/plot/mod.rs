@@ -56,7 +56,10 @@ impl Plot {
 /// The plot with a style for readers in the dark: paper, ink and grid change, colours of data stay.
 fn with_dark_mode(svg: &str) -> String {
     const STYLE: &str = "<style>@media(prefers-color-scheme:dark){[fill='#FFFFFF']{fill:#14171a}text,[fill='#000000']{fill:#e6e9ec}[stroke='#000000']{stroke:#e6e9ec}}</style>";
-    match svg.find("<svg").and_then(|at| Some(at + svg[at..].find('>')? + 1)) {
+    match svg
+        .find("<svg")
+        .and_then(|at| Some(at + svg[at..].find('>')? + 1))
+    {
         Some(end) => format!("{}{STYLE}{}", &svg[..end], &svg[end..]),
         None => svg.to_string(),
     }
