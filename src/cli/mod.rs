@@ -3,21 +3,28 @@
 pub mod ade20k;
 pub mod cache;
 pub mod choices;
+pub mod coco;
 pub mod common;
+pub mod completions;
 pub mod datasets;
+pub mod distill;
 pub mod distill_case;
 pub mod features;
 pub mod fetch;
 pub mod imagenet;
 pub mod latency;
+pub mod latency_comparison;
 pub mod latency_sweep;
 pub mod logging;
+pub mod man;
 pub mod models;
 pub mod numbers;
 pub mod recipe;
+pub mod report;
 pub mod resolution;
 pub mod results;
 pub mod segment_text;
+pub mod run;
 pub mod tables;
 pub mod verify;
 pub mod vlm_export;
@@ -55,7 +62,13 @@ pub enum Command {
     Cache(cache::CacheArgs),
     Ade20k(Box<ade20k::Ade20kArgs>),
     SegmentText(Box<segment_text::SegmentTextArgs>),
+    Coco(Box<coco::CocoArgs>),
     VlmExport(Box<vlm_export::VlmExportArgs>),
+    Run(run::RunArgs),
+    Report(report::ReportArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
+    Distill(Box<distill::DistillArgs>),
     DistillCase(distill_case::DistillCaseArgs),
 }
 
@@ -82,7 +95,13 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Cache(args) => cache::run(&args),
         Command::Ade20k(args) => ade20k::run(&args, progress),
         Command::SegmentText(args) => segment_text::run(&args, progress),
+        Command::Report(args) => report::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Coco(args) => coco::run(&args, progress),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
         Command::VlmExport(args) => vlm_export::run(&args, progress, cli.quiet),
+        Command::Distill(args) => distill::run(&args, progress),
         Command::DistillCase(args) => distill_case::run(&args),
     }
 }

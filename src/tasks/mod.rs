@@ -9,6 +9,7 @@ pub mod finished;
 pub mod knn;
 pub mod latency;
 pub mod pictures;
+pub mod sam_swap;
 pub mod segment_text;
 pub mod segmentation;
 pub mod sliding;

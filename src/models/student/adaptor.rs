@@ -2,9 +2,11 @@
 
 use super::args::{Args, Teacher};
 use super::heads::{Head, HeadKind, HeadShape, UPSAMPLE_NONE};
+use crate::models::options::by_flag;
 use crate::models::{AdaptorFeatures, BuildOptions};
 use crate::weights::{Checkpoint, Params, WeightSource};
 use crate::{Error, Result};
+use serde_json::Value;
 use tch::{Kind, Tensor};
 
 /// A head pair that imitates one teacher.
@@ -90,6 +92,14 @@ pub fn align(adaptors: &[Adaptor], tokens: &Tensor, name: &str) -> Result<Tensor
     let adaptor = adaptors.iter().find(|adaptor| adaptor.name == name);
     let adaptor = adaptor.ok_or_else(|| Error::usage(format!("there is no adaptor `{name}`")))?;
     Ok(adaptor.align(tokens))
+}
+
+/// How it stands in a record.
+pub fn eps_setting(eps: f64, options: &BuildOptions) -> Value {
+    match options.attention_head_eps {
+        Some(_) => by_flag(eps),
+        None => eps.into(),
+    }
 }
 
 pub struct Adaptor {

@@ -1,10 +1,10 @@
 //! Batches of images with a label for every pixel, for training and evaluation.
 
-use super::order::ShuffledPasses;
 use super::recipe::{Inference, Recipe};
 use crate::data::Source;
 use crate::data::annotation::{Annotation, LabelMap};
 use crate::data::augment::{LabelledImage, TrainPipeline, resize};
+use crate::data::order::ShuffledPasses;
 use crate::data::pipeline::{self, Pipeline, Prepare, Prepared, Unusable};
 use crate::data::segmentation::PairSet;
 use crate::data::transform::{Placement, Transform};

@@ -8,7 +8,6 @@ mod evaluate;
 mod features;
 mod infer;
 mod live;
-mod order;
 pub(in crate::tasks) mod output;
 mod probe;
 mod quick;
