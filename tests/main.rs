@@ -10,6 +10,8 @@ mod cases_models;
 mod cases_pictures;
 mod classification;
 mod common;
+mod detection_ap;
+mod detection_heads;
 mod eradio;
 mod features;
 mod hub;

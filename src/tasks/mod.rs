@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod classify;
 mod contents;
+pub mod detection;
 pub mod extract;
 pub mod features;
 pub mod finished;
