@@ -14,7 +14,6 @@ use tch::{Kind, Reduction, Tensor};
 pub const SIDE: i64 = 14;
 /// Side of the masks.
 pub const MASK_SIDE: i64 = 28;
-const CONVS: usize = 4;
 
 pub struct MaskHead {
     convs: Vec<(Conv, Option<ChannelNorm>)>,
@@ -27,7 +26,7 @@ impl MaskHead {
     pub fn new(place: &Place, options: &DetectorOptions) -> Result<Self> {
         let channels = options.channels;
         let msra = |_: i64, fan_out: i64| Init::msra(fan_out);
-        let convs = (0..CONVS).map(|i| {
+        let convs = (0..options.mask_depth).map(|i| {
             let place = place.at("mask_head").at(i);
             let size = (channels, channels);
             Ok(match options.kind {
@@ -65,7 +64,7 @@ impl MaskHead {
             }
             x = x.relu();
         }
-        let up = self.up.forward(&x).relu();
+        let up = self.up.forward(&x.contiguous()).relu();
         self.logits.forward(&up).to_kind(Kind::Float)
     }
 

@@ -57,7 +57,9 @@ pub struct DetectorOptions {
     pub channels: i64,
     /// Width of the box head's layers.
     pub hidden: i64,
-    /// Channels of the enlarged map in the mask head.
+    /// Convolutions of the mask head.
+    pub mask_depth: usize,
+    /// Channels of the enlarged map in it.
     pub mask_hidden: i64,
     pub rpn: RpnOptions,
     /// Of proposals, for the box head.
@@ -78,6 +80,7 @@ impl DetectorOptions {
             classes: objects + 1,
             channels: 256,
             hidden: 1024,
+            mask_depth: 4,
             mask_hidden: 256,
             rpn: RpnOptions {
                 depth: match kind {

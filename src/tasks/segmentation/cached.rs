@@ -2,7 +2,7 @@
 
 use super::batches;
 use super::course::{Course, Run};
-use super::features::SpatialFeatures;
+use crate::tasks::spatial::SpatialFeatures;
 use super::recipe::Recipe;
 use crate::data::Source;
 use crate::data::segmentation::PairSet;

@@ -1,7 +1,7 @@
 //! The val split through the network and the heads, into confusion matrices.
 
 use super::batches;
-use super::features::SpatialFeatures;
+use crate::tasks::spatial::SpatialFeatures;
 use super::infer;
 use super::output::Predictions;
 use super::recipe::{Inference, Recipe};

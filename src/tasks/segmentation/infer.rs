@@ -1,6 +1,6 @@
 //! Test-time inference: from an image to one class per pixel of its own size.
 
-use super::features::SpatialFeatures;
+use crate::tasks::spatial::SpatialFeatures;
 use super::recipe::{Inference, Recipe};
 use crate::Result;
 use crate::heads::{LinearSegHead, upsample};

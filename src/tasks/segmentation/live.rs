@@ -2,7 +2,7 @@
 
 use super::batches;
 use super::course::{Course, Run};
-use super::features::SpatialFeatures;
+use crate::tasks::spatial::SpatialFeatures;
 use crate::data::segmentation::PairSet;
 use crate::runtime::device::upload;
 use crate::{Error, Result};

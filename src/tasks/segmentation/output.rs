@@ -1,6 +1,7 @@
 //! Files beside the record: tables of classes, the head, and pictures of predictions.
 
-use super::font;
+use crate::tasks::font;
+use crate::tasks::palette::colour;
 use crate::data::Source;
 use crate::data::segmentation::{IGNORE, LabelMap, LabelRule, PairSet};
 use crate::files::{inside, write_atomically};
@@ -177,7 +178,7 @@ fn overlay(
         for field in 0..FIELD * FIELD {
             let (dx, dy) = (field % FIELD, field / FIELD);
             if x + dx < picture.width() {
-                picture.put_pixel(x + dx, y + dy, image::Rgb(colour(label)));
+                picture.put_pixel(x + dx, y + dy, image::Rgb(colour(label.into())));
             }
         }
         let name = &rule.classes[usize::from(label)].name;
@@ -191,22 +192,8 @@ fn mix(pixel: [u8; 3], label: u8) -> [u8; 3] {
     if label == IGNORE {
         return pixel;
     }
-    let colour = colour(label);
+    let colour = colour(label.into());
     std::array::from_fn(|i| {
         (f32::from(pixel[i]) * (1.0 - OPACITY) + f32::from(colour[i]) * OPACITY) as u8
     })
-}
-
-/// PASCAL VOC's colour map: the bits of the class number, spread over the channels. Shifted by
-/// one, because its first colour is black.
-fn colour(label: u8) -> [u8; 3] {
-    let mut bits = u32::from(label) + 1;
-    let mut colour = [0u8; 3];
-    for shift in (0..8).rev() {
-        for (channel, value) in colour.iter_mut().enumerate() {
-            *value |= ((bits >> channel & 1) << shift) as u8;
-        }
-        bits >>= 3;
-    }
-    colour
 }

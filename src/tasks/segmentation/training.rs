@@ -1,7 +1,7 @@
 //! All seeds of a recipe, on cached or live features.
 
 use super::course::{Course, Run};
-use super::features::SpatialFeatures;
+use crate::tasks::spatial::SpatialFeatures;
 use super::probe::StateFile;
 use super::recipe::{Recipe, TrainFeatures};
 use super::validation::{Validated, Validation};

@@ -2,7 +2,7 @@
 //! no random number and leaves the head as it is.
 
 use super::evaluate::evaluate;
-use super::features::SpatialFeatures;
+use crate::tasks::spatial::SpatialFeatures;
 use super::recipe::Recipe;
 use crate::Result;
 use crate::data::segmentation::PairSet;

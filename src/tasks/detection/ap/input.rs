@@ -180,17 +180,22 @@ fn check_geometry(annotation: &Annotation, sizes: &Sizes) -> Result<(), String> 
 
 /// That the runs of a mask make up its size.
 fn check_runs(annotation: &Annotation, (height, width): (u32, u32)) -> Result<(), String> {
-    let checked = match &annotation.segmentation {
-        Some(Segmentation::UncompressedRle { counts, .. }) => {
-            hotcoco::mask::check_counts(counts, height, width)
-        }
+    let counts = match &annotation.segmentation {
+        Some(Segmentation::UncompressedRle { counts, .. }) => counts.clone(),
         Some(Segmentation::CompressedRle { counts, .. }) => {
-            hotcoco::mask::rle_from_string(counts, height, width)
-                .and_then(|runs| hotcoco::mask::check_counts(&runs.counts, height, width))
+            let runs = hotcoco::mask::rle_from_string(counts, height, width);
+            runs.map_err(|e| format!("has a damaged mask: {e}"))?.counts
         }
-        _ => Ok(()),
+        _ => return Ok(()),
     };
-    checked.map_err(|e| format!("has a damaged mask: {e}"))
+    let covered: u64 = counts.iter().map(|&count| u64::from(count)).sum();
+    let pixels = u64::from(height) * u64::from(width);
+    match covered == pixels {
+        true => Ok(()),
+        false => Err(format!(
+            "has a damaged mask: its runs cover {covered} of {pixels} pixels"
+        )),
+    }
 }
 
 fn exists(path: &Path) -> Result<()> {
