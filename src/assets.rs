@@ -3,7 +3,7 @@
 //! A file that compresses well is kept as `NAME.zst`; [`path`] unpacks it once into
 //! `$RADIO_EVAL_HOME/cache/assets/HASH/NAME` and checks it against `SHA256SUMS`.
 
-use crate::files::write_atomically;
+use crate::files::{text, write_atomically};
 use crate::hash::sha256;
 use crate::runtime::home;
 use crate::{Error, Result};
@@ -176,7 +176,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 fn checksum(root: &Path, name: &str) -> Result<String> {
     for folder in Path::new(name).ancestors().skip(1) {
         let list = root.join(folder).join(SUMS);
-        let Ok(text) = std::fs::read_to_string(&list) else {
+        let Ok(text) = text::read(&list) else {
             continue;
         };
         let relative = Path::new(name)

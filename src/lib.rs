@@ -9,6 +9,7 @@ pub mod assets;
 pub mod cli;
 pub mod config;
 pub mod data;
+pub mod distill;
 pub mod error;
 pub mod files;
 pub mod hash;

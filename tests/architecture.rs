@@ -220,6 +220,29 @@ fn no_file_is_long() {
     }
 }
 
+/// Byte order marks and UTF-16 are known in one place, `files::text`.
+#[test]
+fn text_files_are_read_in_one_place() {
+    // What the system writes, what no editor touches, and what is read from a stream.
+    const OTHERS: &[&str] = &[
+        "src/files/text.rs",
+        "src/hub/cache.rs",
+        "src/models/text/bpe.rs",
+        "src/report/environment.rs",
+        "src/tasks/latency/memory.rs",
+    ];
+    for source in sources() {
+        let path = source.path.to_string_lossy();
+        let code = source.code.split("#[cfg(test)]").next().unwrap();
+        let free = path.starts_with("src/runtime/") || OTHERS.contains(&path.as_ref());
+        let reads = code.contains("read_to_string(");
+        assert!(
+            free || !reads,
+            "{path} reads a text file by itself; use crate::files::text"
+        );
+    }
+}
+
 #[test]
 fn the_page_names_files_that_are_there() {
     let page = page();

@@ -352,6 +352,35 @@ fn a_hub_checkpoint_with_heads() {
     );
 }
 
+/// E-RADIO's files are read strictly, but for heads of teachers that the args do not list.
+#[test]
+fn a_leading_underscore_is_no_licence() {
+    let bare = open(&fixture("eradio/tiny_8x.weights.safetensors"));
+    let with = |name: &str| {
+        let mut tensors: StateDict = (bare.tensors().unwrap().iter())
+            .map(|(name, tensor)| (format!("base_model.{name}"), tensor.clone()))
+            .collect();
+        let one = tensors.values().next().unwrap().clone();
+        tensors.insert(name.into(), one);
+        let checkpoint = Checkpoint {
+            source: WeightSource::File(tensors),
+            config: serde_json::json!({
+                "model": "eradio_xxxtiny_8x_ws16",
+                "teachers": [{"name": "clip"}],
+                "model_kwargs": bare.config,
+            }),
+            ..bare.clone()
+        };
+        architecture::build(&checkpoint, &BuildOptions::default())
+    };
+    assert!(with("_heads.9.fc1.weight").is_ok());
+    let refused = with("_decoder.norm.bias").err().unwrap().to_string();
+    assert!(
+        refused.contains("`_decoder.norm.bias`: unexpected"),
+        "{refused}"
+    );
+}
+
 /// A tensor of that shape with distinct values.
 fn wave(shape: &[i64]) -> Tensor {
     let count: i64 = shape.iter().product();

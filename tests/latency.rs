@@ -1,6 +1,6 @@
 //! `radio-eval latency` through the binary.
 
-use crate::common::{fails, radio_eval, stdout};
+use crate::common::{fails, fixture, radio_eval, stdout};
 use serde_json::Value;
 use std::process::{Child, Command};
 use tempfile::TempDir;
@@ -93,6 +93,30 @@ fn a_config_gives_tables_and_a_plot() {
     for name in ["table.md", "table.csv", "latency.svg"] {
         assert!(out.join(name).exists(), "{name}");
     }
+}
+
+/// A code's lengths are swept where a network makes codes; others are measured once beside them.
+#[test]
+fn lengths_of_a_code() {
+    let home = TempDir::new().unwrap();
+    let mut command = radio_eval(home.path());
+    command
+        .args(["latency", "--model"])
+        .arg(fixture("radio1d/two_levels"))
+        .args(["--model", "eradio_xxxtiny", "--tokens", "1,4"])
+        .args(["--resolution", "64", "--rounds", "3", "--seconds", "0"])
+        .args(["--device", "cpu", "--json", "--out"])
+        .arg(home.path().join("out"));
+    let records: Value = serde_json::from_str(&stdout(&mut command)).unwrap();
+    let records = records.as_array().unwrap();
+    let tokens = |record: &Value| record["model"]["settings"]["tokens"].as_i64();
+    let tokens: Vec<_> = records.iter().map(tokens).collect();
+    assert_eq!(tokens, [Some(1), Some(4), None]);
+
+    let text = fails(tiny(&home).args(["--tokens", "4"]), 2);
+    assert!(text.contains("--tokens does nothing"), "{text}");
+    let text = fails(tiny(&home).args(["--tokens", "0"]), 2);
+    assert!(text.contains("--tokens 0: use 1 to 65536"), "{text}");
 }
 
 #[test]

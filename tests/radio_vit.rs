@@ -555,6 +555,15 @@ fn loading_is_strict() {
         extra.contains("`base_model.blocks.1.norm3.bias`: unexpected"),
         "{extra}"
     );
+    // Nor is a leading underscore a licence.
+    let unknown = error(&|t| {
+        let bias = t["base_model.blocks.1.norm2.bias"].clone();
+        t.insert("_decoder.norm.bias".into(), bias);
+    });
+    assert!(
+        unknown.contains("`_decoder.norm.bias`: unexpected"),
+        "{unknown}"
+    );
     let shape = error(&|t| {
         let wrong = t["base_model.blocks.0.attn.qkv.bias"].clone();
         t.insert("base_model.blocks.1.norm2.bias".into(), wrong);
@@ -575,6 +584,9 @@ fn loading_is_strict() {
             "base_model.fc_norm.bias",
             "base_model.norm.bias",
             "base_model.reg_token",
+            // Heads of a teacher that the args do not list.
+            "_heads.99.fc1.bias",
+            "_feature_projections.99.fc1.bias",
         ] {
             t.insert(name.into(), bias.clone());
         }

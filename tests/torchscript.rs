@@ -110,7 +110,7 @@ fn bad_settings_and_bad_programs_are_errors() {
         error.contains("standard deviations must be positive"),
         "{error}"
     );
-    std::fs::write(&toml, "resolution = 16\nfixed = true").unwrap();
+    std::fs::write(&toml, "\u{FEFF}resolution = 16\nfixed = true").unwrap();
     let model = load(&program, Declared::default()).unwrap();
     let x = Tensor::zeros([1, 3, 32, 32], (Kind::Float, Device::Cpu));
     let error = backbone::run(&*model, &x, &Request::default())

@@ -5,10 +5,10 @@ use super::common::{ModelArgs, OutputArgs, RuntimeArgs};
 use super::recipe::RecipeArgs;
 use super::results::Results;
 use crate::data::segmentation::{self, OpenOptions};
-use crate::models::resolve;
+use crate::models::{Resolved, resolve};
 use crate::tasks::segmentation::{Options, run as probe_run};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Train BatchNorm + 1x1 convolution on frozen spatial features and report mIoU, as mmseg does
 #[derive(Debug, Args)]
@@ -127,29 +127,38 @@ pub fn run(args: &Ade20kArgs, progress: bool) -> anyhow::Result<Outcome> {
         let options = args
             .model
             .build_options(runtime.device, args.runtime.precision);
-        let model = resolve(spec, &options)?;
+        let mut model = resolve(spec, &options)?;
         let runtime = runtime.running_in(model.backbone.info().precision);
-        let options = Options {
-            adaptor: args.adaptor.clone(),
-            head: args.head.clone(),
-            predictions: args
-                .save_predictions
-                .as_ref()
-                .map(|folder| match specs.len() {
-                    1 => folder.clone(),
-                    _ => folder.join(&model.name),
-                }),
-            restart: args.restart,
-            skip_check: args.skip_check,
-            show: progress,
-        };
-        results.add(probe_run(
-            &model,
-            &data,
-            recipe.clone(),
-            &options,
-            &runtime,
-        )?)
+        args.model.for_each_length(&mut model, |model| {
+            let options = Options {
+                adaptor: args.adaptor.clone(),
+                head: args.head.clone(),
+                predictions: args
+                    .save_predictions
+                    .as_ref()
+                    .map(|folder| predictions_folder(args, folder, model)),
+                restart: args.restart,
+                skip_check: args.skip_check,
+                show: progress,
+            };
+            let finished = probe_run(model, &data, recipe.clone(), &options, &runtime)?;
+            results.add(finished)
+        })
     });
     results.end(outcome)
+}
+
+/// `folder` itself, where there is one model and one code length; else one of its own inside.
+fn predictions_folder(args: &Ade20kArgs, folder: &Path, model: &Resolved) -> PathBuf {
+    let folder = match args.model.models.len() {
+        1 => folder.to_path_buf(),
+        _ => folder.join(&model.name),
+    };
+    match (
+        args.model.tokens.len(),
+        model.backbone.info().settings.get("tokens"),
+    ) {
+        (0 | 1, _) | (_, None) => folder,
+        (_, Some(tokens)) => folder.join(format!("{tokens}-tokens")),
+    }
 }

@@ -4,7 +4,7 @@ use super::numbers;
 use super::tables::TableArgs;
 use crate::models::radio1d::{self, MOST_TOKENS, Neck};
 use crate::models::torchscript::{Declared, OutputAxes};
-use crate::models::{BuildOptions, ModelSpec, Window, clip, eradio, radio};
+use crate::models::{BuildOptions, ModelSpec, Resolved, Window, clip, eradio, radio};
 use crate::runtime::device::{self, default_threads};
 use crate::runtime::{Precision, Rank, Runtime};
 use crate::{Error, Result};
@@ -43,9 +43,12 @@ pub struct ModelArgs {
     #[arg(long, value_name = "EPS", value_parser = numbers::positive)]
     pub attention_head_eps: Option<f64>,
     /// Tokens of the code of a picture, as many as there are by default; several with commas give
-    /// a record each (RADIO1D)
-    #[arg(long, value_delimiter = ',', value_parser = numbers::count(MOST_TOKENS as usize))]
-    pub tokens: Vec<usize>,
+    /// a record each; -N lets a model with dynamic rate choose for each picture (RADIO1D)
+    #[arg(long, value_delimiter = ',', allow_hyphen_values = true, value_parser = parse_tokens)]
+    pub tokens: Vec<i64>,
+    /// The last tokens of the code, instead of the first (RADIO1D)
+    #[arg(long)]
+    pub last_tokens: bool,
     /// What makes the features: decoder (a feature per patch; the default), encoder, or tokens (the
     /// mean of the code) (RADIO1D)
     #[arg(long)]
@@ -71,6 +74,16 @@ fn parse_channels(text: &str) -> Result<[f64; 3], String> {
         .ok_or_else(|| "use three numbers, like 0.485,0.456,0.406".into())
 }
 
+/// Tokens of a code, or the negative of them.
+pub fn parse_tokens(text: &str) -> Result<i64, String> {
+    match text.trim().parse() {
+        Ok(n) if n != 0 && (-MOST_TOKENS..=MOST_TOKENS).contains(&n) => Ok(n),
+        _ => Err(format!(
+            "use 1 to {MOST_TOKENS} tokens (or -1 to -{MOST_TOKENS}: dynamic rate)"
+        )),
+    }
+}
+
 /// `trained`, `optimal` or a number of tokens.
 pub fn parse_window(text: &str) -> Result<Window, String> {
     match text {
@@ -93,31 +106,39 @@ pub fn set_threads(asked: Option<usize>, rank: Rank) {
 }
 
 impl ModelArgs {
-    /// One spec per model and code length.
+    /// One spec per model.
     pub fn specs(&self) -> Result<Vec<ModelSpec>> {
         if self.weights.is_some() && self.models.len() > 1 {
             return Err(Error::usage(
                 "--weights goes with one --model only; name each model's file as --model PATH instead",
             ));
         }
-        let lengths: Vec<Option<i64>> = match self.tokens.as_slice() {
-            [] => vec![None],
-            tokens => tokens.iter().map(|&n| Some(n as i64)).collect(),
-        };
-        let spec = |(model, tokens): (&String, &Option<i64>)| ModelSpec {
+        let spec = |model: &String| ModelSpec {
             model: model.clone(),
             weights: self.weights.clone(),
             random_weights: self.random_weights,
-            tokens: *tokens,
         };
-        let pairs = (self.models.iter()).flat_map(|m| lengths.iter().map(move |n| (m, n)));
-        Ok(pairs.map(spec).collect())
+        Ok(self.models.iter().map(spec).collect())
+    }
+
+    /// Does `work` with a loaded model, once for each of --tokens: the weights stay as they are.
+    pub fn for_each_length(
+        &self,
+        model: &mut Resolved,
+        mut work: impl FnMut(&Resolved) -> Result<()>,
+    ) -> Result<()> {
+        // It was built for the first.
+        work(model)?;
+        self.tokens.iter().skip(1).try_for_each(|&tokens| {
+            model.backbone.set_code_length(tokens)?;
+            work(model)
+        })
     }
 
     /// The spec, where a command takes one model.
     pub fn single(&self) -> Result<ModelSpec> {
         match self.specs()?.as_slice() {
-            [spec] => Ok(spec.clone()),
+            [spec] if self.tokens.len() < 2 => Ok(spec.clone()),
             _ => Err(Error::usage(
                 "this command takes one --model (and one number of --tokens)",
             )),
@@ -143,7 +164,8 @@ impl ModelArgs {
                 tokens_before_norm: self.tokens_before_norm,
             },
             radio1d: radio1d::CodeOptions {
-                tokens: None,
+                tokens: self.tokens.first().copied(),
+                last: self.last_tokens,
                 neck: self.neck,
             },
             torchscript: Declared {

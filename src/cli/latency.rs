@@ -114,7 +114,6 @@ fn options(args: &LatencyArgs, sweep: &LatencyConfig) -> Result<Options> {
     let spec = |model: &String| ModelSpec {
         model: model.clone(),
         weights: args.weights.clone(),
-        tokens: None,
         random_weights: (args.weights.is_none() && zoo::find(model).is_ok())
             .then_some(args.random_weights),
     };
@@ -146,6 +145,7 @@ fn options(args: &LatencyArgs, sweep: &LatencyConfig) -> Result<Options> {
         precisions: or(&sweep.dtype, Precision::Fp32),
         windows,
         vitdet_windows: sweep.vitdet_window.clone(),
+        tokens: sweep.tokens.clone(),
         adaptors: sweep.adaptors.clone(),
         device: device::open(
             device::parse_device(sweep.device.as_deref().unwrap_or("auto"))?,

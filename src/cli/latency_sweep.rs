@@ -1,9 +1,10 @@
 //! A latency sweep as the user writes it: flags, or `bench-configs/latency-*.toml`, whose fields have
 //! the names of the flags.
 
+use crate::Result;
 use crate::config::toml_file;
+use crate::files::text;
 use crate::runtime::Precision;
-use crate::{Error, Result};
 use clap::Args;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,9 @@ pub struct LatencyConfig {
     /// ViTDet windows in patches, measured beside global attention (RADIO ViT)
     #[arg(long, value_delimiter = ',')]
     pub vitdet_window: Vec<i64>,
+    /// Tokens of the code (RADIO1D); other models are measured once [default: as many as there are]
+    #[arg(long, value_delimiter = ',')]
+    pub tokens: Vec<i64>,
     /// Adaptors to run along with the backbone
     #[arg(long = "adaptor", value_delimiter = ',')]
     #[serde(rename = "adaptor")]
@@ -57,8 +61,7 @@ pub struct LatencyConfig {
 
 impl LatencyConfig {
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
-        toml_file::parse(path, &text)
+        toml_file::parse(path, &text::read(path)?)
     }
 
     /// What the flags leave open is taken from `file`.
@@ -73,6 +76,7 @@ impl LatencyConfig {
             dtype: list(self.dtype, file.dtype),
             window: list(self.window, file.window),
             vitdet_window: list(self.vitdet_window, file.vitdet_window),
+            tokens: list(self.tokens, file.tokens),
             adaptors: list(self.adaptors, file.adaptors),
             baseline: self.baseline.or(file.baseline),
             seconds: self.seconds.or(file.seconds),

@@ -5,6 +5,7 @@ pub mod cache;
 pub mod choices;
 pub mod common;
 pub mod datasets;
+pub mod distill_case;
 pub mod features;
 pub mod fetch;
 pub mod imagenet;
@@ -53,6 +54,7 @@ pub enum Command {
     Cache(cache::CacheArgs),
     Ade20k(Box<ade20k::Ade20kArgs>),
     VlmExport(Box<vlm_export::VlmExportArgs>),
+    DistillCase(distill_case::DistillCaseArgs),
 }
 
 /// How a command that did its work ended.
@@ -78,6 +80,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Cache(args) => cache::run(&args),
         Command::Ade20k(args) => ade20k::run(&args, progress),
         Command::VlmExport(args) => vlm_export::run(&args, progress, cli.quiet),
+        Command::DistillCase(args) => distill_case::run(&args),
     }
 }
 

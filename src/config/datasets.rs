@@ -1,7 +1,8 @@
 //! The schema of `datasets.toml`: where data sets live, their layout, splits and checksums.
 
 use super::toml_file;
-use crate::{Error, Result};
+use crate::Result;
+use crate::files::text;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -127,8 +128,7 @@ pub fn parse(path: &Path, text: &str) -> Result<IndexMap<String, DatasetConfig>>
 
 /// Reads a user's own `datasets.toml`.
 pub fn read(path: &Path) -> Result<IndexMap<String, DatasetConfig>> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
-    parse(path, &text)
+    parse(path, &text::read(path)?)
 }
 
 impl DatasetConfig {

@@ -5,6 +5,7 @@ pub mod augment;
 pub mod brace;
 pub mod catalogue;
 pub mod classification;
+pub mod coco;
 pub mod content;
 pub mod decode;
 pub mod fetch;
@@ -26,7 +27,6 @@ pub mod summary;
 pub mod table;
 pub mod transform;
 pub mod tree;
-pub mod utf8;
 pub mod whole;
 
 pub use annotation::Annotation;

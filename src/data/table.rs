@@ -5,7 +5,7 @@
 //! header; columns are then found by name, whatever their order.
 
 use crate::data::classification::is_image;
-use crate::data::utf8;
+use crate::files::text;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -33,7 +33,7 @@ pub struct Wanted<'a> {
 
 impl Rows {
     pub fn read(path: &Path) -> Result<Self> {
-        Self::parse(&utf8::read(path)?, path)
+        Self::parse(&text::read(path)?, path)
     }
 
     /// `path` is for messages.

@@ -9,6 +9,8 @@
 mod lost_page;
 mod mapped;
 
+pub mod text;
+
 pub use mapped::MappedFile;
 
 use crate::{Error, Result};

@@ -2,6 +2,7 @@
 
 use super::cache::{RepoKind, hf_home};
 use super::failure::{Failure, patiently};
+use crate::files::text;
 use crate::{Error, Result};
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -243,7 +244,7 @@ impl Hub {
 fn stored_token() -> Option<String> {
     let path =
         std::env::var_os("HF_TOKEN_PATH").map_or_else(|| hf_home().join("token"), PathBuf::from);
-    let token = std::fs::read_to_string(path).ok()?;
+    let token = text::read(&path).ok()?;
     let token = token.trim();
     (!token.is_empty()).then(|| token.to_string())
 }

@@ -1,5 +1,6 @@
 //! The contract between a network and everything that uses it.
 
+use super::options::BuildOptions;
 use super::request::Request;
 use crate::runtime::Precision;
 use crate::weights::Trainable;
@@ -91,6 +92,32 @@ pub struct BackboneInfo {
 }
 
 impl BackboneInfo {
+    /// What plain ViTs share: square patches of `patch` pixels, any size in multiples of them (one
+    /// patch preferred), summary and tokens of `width`; no prefix tokens, adaptors, parameters or
+    /// settings yet.
+    pub(super) fn plain_vit(
+        architecture: String,
+        patch: i64,
+        width: i64,
+        options: &BuildOptions,
+    ) -> Self {
+        BackboneInfo {
+            architecture,
+            patch,
+            step: patch,
+            preferred: (patch, patch),
+            fixed: None,
+            native: None,
+            summary_dim: width,
+            spatial_dim: width,
+            prefix_tokens: 0,
+            adaptors: Vec::new(),
+            parameters: 0,
+            precision: options.run_precision(),
+            settings: Map::new(),
+        }
+    }
+
     /// The nearest size the model takes (itself where it is one), else
     /// `round_half_even(v / step) * step`, at least `step`
     /// (RADIO `get_nearest_supported_resolution`).
@@ -153,9 +180,19 @@ pub trait Backbone: Send {
     }
 
     /// Tokens of a picture's code at this size, where the network makes a code of chosen length
-    /// (RADIO1D): as many as were asked for, as far as there are so many.
+    /// (RADIO1D): as many as were asked for, as far as there are so many. `None` too where the
+    /// network chooses their number for each picture.
     fn code_length(&self, _height: i64, _width: i64) -> Option<i64> {
         None
+    }
+
+    /// Codes of that many tokens from now on, where the network makes codes (RADIO1D); the weights
+    /// stay as they are.
+    fn set_code_length(&mut self, _tokens: i64) -> Result<()> {
+        Err(Error::usage(format!(
+            "--tokens: {} makes no code of tokens",
+            self.info().architecture
+        )))
     }
 
     /// Whether its spatial features have a place in the picture each, in raster order.

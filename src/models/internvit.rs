@@ -13,10 +13,15 @@ use super::positions::{Keep, Positions, Resample, isqrt};
 use super::vit::{self, PatchEmbed, TokenSplit};
 use super::{Architecture, Backbone, BackboneInfo, BuildOptions, Features, Request};
 use crate::Result;
-use crate::weights::{Checkpoint, KeyLayout, ParamStore, Params, Registry, Trainable};
+use crate::weights::{Checkpoint, KeyLayout, OUTSIDE, ParamStore, Params, Registry, Trainable};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use tch::{Kind, Tensor};
+
+/// The language model and the projector, in InternVL's own files (`modeling_internvl_chat.py`).
+fn is_of_internvl(key: &str) -> bool {
+    key.starts_with("language_model.") || key.starts_with("mlp1.")
+}
 
 pub struct InternVitArchitecture;
 
@@ -288,8 +293,7 @@ impl InternVit {
             info: info(config, options),
             trainable: None,
         };
-        // InternVL's own files hold the language model and the projector beside the prefix.
-        store.finish(|key| key.starts_with(crate::weights::OUTSIDE))?;
+        store.finish(|key| key.strip_prefix(OUTSIDE).is_some_and(is_of_internvl))?;
         model.info.parameters = store.parameters();
         constants.note(&mut model.info.settings);
         Ok(model)
@@ -304,23 +308,19 @@ fn info(config: &Config, options: &BuildOptions) -> BackboneInfo {
     settings.insert("positions".into(), Resample::Plain.name().into());
     settings.insert("blocks".into(), Value::from(config.depth));
     BackboneInfo {
-        architecture: format!(
-            "InternViT-{}/{}",
-            vit::size_name(config.width),
-            config.patch
-        ),
-        patch: config.patch,
-        step: config.patch,
         preferred: (size, size),
-        fixed: None,
-        native: None,
-        summary_dim: config.width,
-        spatial_dim: config.width,
         prefix_tokens: 1,
-        adaptors: Vec::new(),
-        parameters: 0,
-        precision: options.run_precision(),
         settings,
+        ..BackboneInfo::plain_vit(
+            format!(
+                "InternViT-{}/{}",
+                vit::size_name(config.width),
+                config.patch
+            ),
+            config.patch,
+            config.width,
+            options,
+        )
     }
 }
 

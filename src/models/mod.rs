@@ -32,5 +32,5 @@ pub use backbone::{AdaptorFeatures, Backbone, BackboneInfo, Features, Intermedia
 pub use eradio::Window;
 pub use options::{BuildOptions, Flag, Purpose};
 pub use request::{Aggregation, AlphaScheme, Indices, IntermediateRequest, Request};
-pub use resolve::{ModelSpec, Resolved, resolve};
+pub use resolve::{ModelSpec, Resolved, architecture_of, resolve};
 pub use text::TextTower;

@@ -1,6 +1,7 @@
 //! Per-channel normalisation of `[0,1]` pixels, and where its constants come from.
 
 use super::BuildOptions;
+use crate::files::text;
 use crate::weights::Checkpoint;
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};
@@ -118,11 +119,7 @@ fn brought(checkpoint: &Checkpoint) -> Option<Constants> {
         true => Some(checkpoint.path.as_path()),
         false => checkpoint.path.parent(),
     };
-    let processor = || {
-        let text = std::fs::read(folder?.join(PROCESSOR)).ok()?;
-        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
-        serde_json::from_slice::<Value>(text).ok()
-    };
+    let processor = || text::read_json::<Value>(&folder?.join(PROCESSOR)).ok();
     let own =
         |holder: &Value, mean: &str, std: &str| Some((three(&holder[mean])?, three(&holder[std])?));
     // segment-anything's are for 0..255.

@@ -68,6 +68,7 @@ impl Default for BuildOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flag {
     AttentionHeadEps,
+    LastTokens,
     Neck,
     Nhwc,
     PosAlignCorners,
@@ -82,6 +83,7 @@ impl Flag {
     pub fn name(self) -> &'static str {
         match self {
             Flag::AttentionHeadEps => "--attention-head-eps",
+            Flag::LastTokens => "--last-tokens",
             Flag::Neck => "--neck",
             Flag::Nhwc => "--nhwc",
             Flag::PosAlignCorners => "--pos-align-corners",
@@ -108,6 +110,7 @@ impl BuildOptions {
     fn given_flags(&self) -> Vec<Flag> {
         let flags = [
             (Flag::AttentionHeadEps, self.attention_head_eps.is_some()),
+            (Flag::LastTokens, self.radio1d.last),
             (Flag::Neck, self.radio1d.neck.is_some()),
             (Flag::Nhwc, self.torchscript.layout.is_some()),
             (

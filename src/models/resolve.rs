@@ -1,5 +1,6 @@
 //! From `--model` and `--weights` to a loaded backbone.
 
+use super::architecture::Architecture;
 use super::backbone::Backbone;
 use super::options::BuildOptions;
 use super::recognise;
@@ -17,8 +18,6 @@ pub struct ModelSpec {
     pub model: String,
     pub weights: Option<PathBuf>,
     pub random_weights: Option<u64>,
-    /// Tokens of the code (RADIO1D).
-    pub tokens: Option<i64>,
 }
 
 /// A loaded model and where it came from.
@@ -33,16 +32,50 @@ pub struct Resolved {
 /// Finds the weights and builds the network.
 pub fn resolve(spec: &ModelSpec, options: &BuildOptions) -> Result<Resolved> {
     let path = Path::new(&spec.model);
+    let (entry, checkpoint) = open(spec)?;
+    if let (None, Ok(shadowed)) = (entry, zoo::find(&spec.model)) {
+        tracing::warn!(
+            "--model {} is taken as {}, which is here, and not as the zoo's {}; rename it to mean the zoo's",
+            spec.model,
+            path.display(),
+            shadowed.name
+        );
+    }
+    let mut options = options.clone();
+    if let Some(entry) = entry {
+        options.zoo_hints = (entry.hints)();
+    }
+    let found = recognise::find(&checkpoint)?;
+    let backbone = found.build(&options)?;
+    cpu::warn_where_slow(options.device, backbone.info().precision);
+    let name = entry.map_or_else(
+        || {
+            path.file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned()
+        },
+        |e| e.name.to_string(),
+    );
+    Ok(Resolved {
+        name,
+        entry,
+        checkpoint: found.checkpoint,
+        backbone,
+    })
+}
+
+/// What kind of network that is; nothing is built.
+pub fn architecture_of(spec: &ModelSpec) -> Result<&'static dyn Architecture> {
+    let (_, checkpoint) = open(spec)?;
+    Ok(recognise::find(&checkpoint)?.architecture)
+}
+
+/// The zoo's entry, where a path does not take its name, and the weights.
+fn open(spec: &ModelSpec) -> Result<(Option<&'static ZooEntry>, Checkpoint)> {
+    let path = Path::new(&spec.model);
     let entry = match zoo::find(&spec.model) {
-        Ok(entry)
-            if spec.random_weights.is_none() && spec.weights.is_none() && is_weights(path) =>
-        {
-            tracing::warn!(
-                "--model {} is taken as {}, which is here, and not as the zoo's {}; rename it to mean the zoo's",
-                spec.model,
-                path.display(),
-                entry.name
-            );
+        Ok(_) if spec.random_weights.is_none() && spec.weights.is_none() && is_weights(path) => {
             None
         }
         Ok(entry) => Some(entry),
@@ -62,31 +95,7 @@ pub fn resolve(spec: &ModelSpec, options: &BuildOptions) -> Result<Resolved> {
             Checkpoint::open(&locate_in(entry, entry.repository(&spec.model))?)?
         }
     };
-    cpu::warn_where_slow(options.device, options.run_kind());
-    let mut options = options.clone();
-    if spec.tokens.is_some() {
-        options.radio1d.tokens = spec.tokens;
-    }
-    if let Some(entry) = entry {
-        options.zoo_hints = (entry.hints)();
-    }
-    let found = recognise::find(&checkpoint)?;
-    let backbone = found.build(&options)?;
-    let name = entry.map_or_else(
-        || {
-            path.file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned()
-        },
-        |e| e.name.to_string(),
-    );
-    Ok(Resolved {
-        name,
-        entry,
-        checkpoint: found.checkpoint,
-        backbone,
-    })
+    Ok((entry, checkpoint))
 }
 
 /// Where the weights of a zoo entry lie on this machine: `$RADIO_EVAL_HOME/weights/<name>` (a

@@ -1,6 +1,7 @@
 //! One self-describing JSON file per (task, model, settings) cell. Tables are made from records
 //! and never recompute.
 
+use crate::files::text;
 use crate::models::zoo::ZooEntry;
 use crate::runtime::nvml::GpuState;
 use crate::{Error, Result};
@@ -153,8 +154,7 @@ impl Record {
     }
 
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read(path).map_err(|e| Error::file(path, e))?;
-        serde_json::from_slice(&text)
+        serde_json::from_str(&text::read(path)?)
             .map_err(|e| Error::file(path, format!("not a radio-eval record: {e}")))
     }
 

@@ -3,7 +3,7 @@
 use super::Precision;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
-use tch::{Device, Kind};
+use tch::Device;
 
 /// Instruction sets that decide how fast networks run, by the kernel's names: x86, then Arm.
 const KNOWN: [&str; 17] = [
@@ -70,13 +70,10 @@ pub fn slowness(device: Device, precision: Precision) -> Option<String> {
     ))
 }
 
-/// Says so on stderr, once for each precision, before the work begins.
-pub fn warn_where_slow(device: Device, kind: Kind) {
+/// Says so on stderr, once for each precision. `precision` is what the network runs in, which a
+/// checkpoint may have chosen.
+pub fn warn_where_slow(device: Device, precision: Precision) {
     static TOLD: AtomicU8 = AtomicU8::new(0);
-    let all = [Precision::Fp32, Precision::Bf16, Precision::Fp16];
-    let Some(precision) = all.into_iter().find(|p| p.kind() == kind) else {
-        return;
-    };
     if let Some(sentence) = slowness(device, precision) {
         let bit = 1u8 << precision as u8;
         if TOLD.fetch_or(bit, Ordering::Relaxed) & bit == 0 {

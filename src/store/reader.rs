@@ -10,6 +10,7 @@ use serde_json::Value;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use tch::Tensor;
 
 /// What one process wrote.
 pub struct StorePart {
@@ -216,6 +217,28 @@ impl<'a> ColumnRows<'a> {
             row -= segment.rows;
         }
         None
+    }
+
+    /// A copy of all rows, of one length, in memory: [rows, ...] on the CPU.
+    pub fn tensor(&self) -> Result<Tensor> {
+        let column = self.column;
+        if column.ragged {
+            return Err(Error::model(format!(
+                "the rows of the column `{}` have no common length",
+                column.name
+            )));
+        }
+        let shape: Vec<i64> = column.shape.iter().map(|&n| n as i64).collect();
+        let parts = self.segments.iter().map(|segment| {
+            let bytes = &segment.values[..segment.rows * segment.unit];
+            let size: Vec<i64> = [&[segment.rows as i64], shape.as_slice()].concat();
+            Ok(Tensor::f_from_data_size(bytes, &size, column.dtype.kind())?)
+        });
+        let parts = parts.collect::<Result<Vec<_>>>()?;
+        match parts.as_slice() {
+            [one] => Ok(one.shallow_clone()),
+            parts => Ok(Tensor::f_cat(parts, 0)?),
+        }
     }
 
     /// All values as fp32 numbers, part by part.

@@ -1,6 +1,7 @@
 //! Weight folders: which file holds the weights, and which JSON describes them.
 
 use super::Description;
+use crate::files::text;
 use crate::{Error, Result};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -239,16 +240,14 @@ pub(super) fn descriptions(file: &Path, decisive: bool) -> Result<Vec<Descriptio
 }
 
 fn read_json(path: &Path) -> Result<Value> {
-    let text = std::fs::read(path).map_err(|e| Error::file(path, e))?;
-    // Windows' editors begin a file with a byte order mark.
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
-    if text.starts_with(b"version https://git-lfs") {
+    let text = text::read(path)?;
+    if text.starts_with("version https://git-lfs") {
         return Err(Error::file(
             path,
             "is a Git LFS pointer; run `git lfs pull` in its repository, or fetch the file itself",
         ));
     }
-    serde_json::from_slice(text).map_err(|e| Error::file(path, format!("not valid JSON: {e}")))
+    serde_json::from_str(&text).map_err(|e| Error::file(path, format!("not valid JSON: {e}")))
 }
 
 fn file_name(path: &Path) -> String {

@@ -25,7 +25,7 @@ pub use folder::{Shard, shard};
 pub use layout::{KeyLayout, KeyPlace, KeyTable, OUTSIDE};
 pub use lazy::{LazyTensor, Mapping};
 pub use params::{ParamStore, Params};
-pub use trainable::{Mode, Provenance, Registry, Trainable};
+pub use trainable::{Mode, Provenance, Registry, Trainable, Uniform};
 
 use indexmap::IndexMap;
 

@@ -10,21 +10,45 @@ use indexmap::IndexMap;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tch::{Kind, Tensor};
+use std::sync::{Arc, Mutex, PoisonError};
+use tch::{Device, Kind, Tensor};
 
-/// Train or eval, shared by every layer of a network that behaves differently in the two.
-#[derive(Debug, Clone, Default)]
-pub struct Mode(Arc<AtomicBool>);
+/// Train or eval, shared by every layer of a network that behaves differently in the two, and where
+/// the random numbers of train mode come from.
+#[derive(Clone, Default)]
+pub struct Mode(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    train: AtomicBool,
+    uniform: Mutex<Option<Uniform>>,
+}
+
+/// Gives uniform numbers in [0,1) by the name of what they are for and the shape wanted, whose
+/// first axis is the batch: fp32, on the CPU.
+pub type Uniform = Box<dyn FnMut(&str, &[i64]) -> Result<Tensor> + Send>;
 
 impl Mode {
     pub fn is_train(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.train.load(Ordering::Relaxed)
     }
 
     fn set(&self, train: bool) {
-        self.0.store(train, Ordering::Relaxed);
+        self.0.train.store(train, Ordering::Relaxed);
+    }
+
+    /// Random numbers for `name`: of the source that was set ([`Trainable::set_uniform`]), else of
+    /// libtorch's generator.
+    ///
+    /// # Errors
+    /// The source has none of that name and shape.
+    pub fn uniform(&self, name: &str, size: &[i64], device: Device) -> Result<Tensor> {
+        let mut source = (self.0.uniform.lock()).unwrap_or_else(PoisonError::into_inner);
+        match &mut *source {
+            Some(draw) => Ok(draw(name, size)?.f_to_device(device)?),
+            None => Ok(Tensor::f_rand(size, (Kind::Float, device))?),
+        }
     }
 }
 
@@ -132,6 +156,12 @@ impl Trainable {
 
     pub fn is_train(&self) -> bool {
         self.mode.is_train()
+    }
+
+    /// Where the random numbers of train mode come from; `None`: libtorch's generator.
+    pub fn set_uniform(&self, source: Option<Uniform>) {
+        let mut uniform = (self.mode.0.uniform.lock()).unwrap_or_else(PoisonError::into_inner);
+        *uniform = source;
     }
 
     /// The leaves that gather gradients, fp32, under the checkpoint's own keys. Where a file holds

@@ -119,11 +119,17 @@ fn a_probe_on_a_full_disk_goes_on_once_there_is_room() {
         let folder = std::fs::read_dir(home.path().join("cache/segmentation"));
         folder.map_or(0, |entries| entries.count())
     };
-    // A state is larger than a head, a head larger than a record.
+    // The features are larger than a state, a state larger than a head, a head than a record.
+    let error = fails(limited(&mut probe("a"), 20_000), 1);
+    assert!(error.contains("cache/features"), "{error}");
+    stdout(&mut probe("whole"));
+    assert_eq!(states(), 1);
+    // Now with the features of the run before.
+    std::fs::remove_dir_all(home.path().join("cache/segmentation")).unwrap();
     let error = fails(limited(&mut probe("a"), 20_000), 1);
     assert!(error.contains("cache/segmentation"), "{error}");
     assert_eq!(states(), 0);
-    stdout(&mut probe("whole"));
+    stdout(&mut probe("again"));
     assert_eq!(states(), 1);
     let head = |out: &str| {
         let path = home

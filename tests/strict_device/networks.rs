@@ -2,6 +2,7 @@
 
 use crate::{apart, fixture};
 use radio_eval::models::architecture::build;
+use radio_eval::models::radio1d::{CodeOptions, Neck};
 use radio_eval::models::{BuildOptions, Features, Request, backbone, zoo};
 use radio_eval::weights::Checkpoint;
 use serde_json::{Value, json};
@@ -19,11 +20,17 @@ fn random(name: &str) -> Checkpoint {
     Checkpoint::random((zoo::find(name).expect("a zoo name").config)(), 7)
 }
 
-fn run(checkpoint: &Checkpoint, kind: Kind, device: Device, x: &Tensor) -> (Features, i64) {
+fn run(
+    checkpoint: &Checkpoint,
+    options: &BuildOptions,
+    kind: Kind,
+    device: Device,
+    x: &Tensor,
+) -> (Features, i64) {
     let options = BuildOptions {
         device,
         kind: Some(kind),
-        ..BuildOptions::default()
+        ..options.clone()
     };
     let network = build(checkpoint, &options).unwrap_or_else(|e| panic!("{e}"));
     let request = Request::adaptors(network.info().adaptors.clone());
@@ -38,12 +45,22 @@ fn run(checkpoint: &Checkpoint, kind: Kind, device: Device, x: &Tensor) -> (Feat
 }
 
 #[track_caller]
-fn check(name: &str, checkpoint: &Checkpoint, (height, width): (i64, i64)) {
+fn check(name: &str, checkpoint: &Checkpoint, size: (i64, i64)) {
+    check_with(name, checkpoint, size, &BuildOptions::default());
+}
+
+#[track_caller]
+fn check_with(
+    name: &str,
+    checkpoint: &Checkpoint,
+    (height, width): (i64, i64),
+    options: &BuildOptions,
+) {
     tch::manual_seed(3);
     let x = Tensor::rand([2, 3, height, width], (Kind::Float, Device::Cpu));
     for (kind, allowed) in [(Kind::Float, 2e-5), (Kind::BFloat16, 0.1)] {
-        let (device, uploads) = run(checkpoint, kind, strict_device::device(), &x);
-        let (host, _) = run(checkpoint, kind, Device::Cpu, &x);
+        let (device, uploads) = run(checkpoint, options, kind, strict_device::device(), &x);
+        let (host, _) = run(checkpoint, options, kind, Device::Cpu, &x);
         let mut pairs = vec![
             ("summary".to_string(), &device.summary, &host.summary),
             ("spatial".to_string(), &device.spatial, &host.spatial),
@@ -78,6 +95,34 @@ fn radio() {
     check("v3_like", &case("v3_like"), (64, 96));
     check("dinov2_like", &case("dinov2_like"), (56, 84));
     check("spectral", &case("spectral"), (64, 96));
+}
+
+/// With a chosen code length, and with one that the network chooses.
+#[test]
+fn radio1d() {
+    let plain = Checkpoint::open(&fixture("radio1d/two_levels")).expect("a fixture");
+    let mut dynamic = plain.config.clone();
+    dynamic["args"]["model_kwargs"]["dynamic_rate"] = json!(true);
+    let dynamic = Checkpoint::random(dynamic, 7);
+    let code = |tokens: Option<i64>, last: bool, neck: Neck| BuildOptions {
+        radio1d: CodeOptions {
+            tokens,
+            last,
+            neck: Some(neck),
+        },
+        ..BuildOptions::default()
+    };
+    for neck in [Neck::Decoder, Neck::Encoder, Neck::Tokens] {
+        check_with("radio1d", &plain, (52, 76), &code(None, false, neck));
+        check_with("radio1d, 4", &plain, (64, 64), &code(Some(4), true, neck));
+        check_with("dynamic", &dynamic, (64, 64), &code(Some(-4), false, neck));
+        check_with(
+            "dynamic, last",
+            &dynamic,
+            (64, 64),
+            &code(Some(-4), true, neck),
+        );
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::config::DatasetLayout;
 use crate::data::classification::{self, Classification, OpenOptions};
 use crate::data::transform::Transform;
 use crate::metrics::accuracy;
-use crate::models::{ModelSpec, resolve, zoo};
+use crate::models::{ModelSpec, Resolved, resolve, zoo};
 use crate::report::plot::tokens;
 use crate::report::{ModelPart, Record};
 use crate::runtime::Runtime;
@@ -192,19 +192,18 @@ pub fn run(args: &ImagenetArgs, progress: bool) -> anyhow::Result<Outcome> {
         text_weights: args.text_weights.clone(),
     };
     let mut details = Details::new(args.per_class.as_deref(), args.predictions.as_deref());
+    let measurement = Measurement {
+        args,
+        data: &data,
+        zero_shot: &zero_shot,
+        runtime: &runtime,
+        progress,
+    };
     let outcome = specs.iter().try_for_each(|spec| {
-        run_model(
-            args,
-            spec,
-            &data,
-            &zero_shot,
-            &runtime,
-            progress,
-            &mut |finished| {
-                details.add(&finished, &data)?;
-                results.add(finished)
-            },
-        )
+        measurement.run(spec, &mut |finished| {
+            details.add(&finished, &data)?;
+            results.add(finished)
+        })
     });
     let outcome = outcome.and_then(|()| match args.model.tokens.len() {
         0 | 1 => Ok(()),
@@ -239,65 +238,86 @@ fn check_names(specs: &[ModelSpec]) -> Result<()> {
     Ok(())
 }
 
-fn run_model(
-    args: &ImagenetArgs,
-    spec: &ModelSpec,
-    data: &Classification,
-    zero_shot: &zero_shot::Options,
-    runtime: &Runtime,
+/// What every model is measured with.
+struct Measurement<'a> {
+    args: &'a ImagenetArgs,
+    data: &'a Classification,
+    zero_shot: &'a zero_shot::Options,
+    runtime: &'a Runtime,
     progress: bool,
-    finished: &mut dyn FnMut(Finished) -> Result<()>,
-) -> Result<()> {
-    let started = Instant::now();
-    let options = args
-        .model
-        .build_options(runtime.device, args.runtime.precision);
-    let model = resolve(spec, &options)?;
-    let info = model.backbone.info();
-    let runtime = &runtime.running_in(info.precision);
-    let part = ModelPart::for_model(&model)?;
-    let load_s = started.elapsed().as_secs_f64();
+}
 
-    let wanted = args.resolution.unwrap_or(Resolution::from(info.preferred));
-    let mode = args.resize_mode.mode(wanted);
-    let keeps_aspect = args.resize_mode.keeps_aspect();
-    let multiple = match args.resize_multiple {
-        Some(n) => i64::from(n),
-        None if keeps_aspect => info.step,
-        None => info.patch,
-    };
-    let (height, width) = (wanted.height as i64, wanted.width as i64);
-    check_batch(args.batch_size as usize, height, width)?;
-    if !keeps_aspect {
-        info.check_resolution(height, width)?;
-    } else if multiple % info.step != 0 || info.fixed.is_some() {
-        return Err(Error::usage(format!(
-            "--resize-mode {} gives sizes in multiples of {multiple}, which {} does not take; use --resize-multiple {}, or --resize-mode cover",
-            args.resize_mode.name(),
-            info.architecture,
-            info.step
-        )));
+impl Measurement<'_> {
+    /// Loads a model, and measures it with each of its code lengths.
+    fn run(
+        &self,
+        spec: &ModelSpec,
+        finished: &mut dyn FnMut(Finished) -> Result<()>,
+    ) -> Result<()> {
+        let started = Instant::now();
+        let asked = self.args.runtime.precision;
+        let options = (self.args.model).build_options(self.runtime.device, asked);
+        let mut model = resolve(spec, &options)?;
+        // Loaded once, which the first record says.
+        let mut load_s = started.elapsed().as_secs_f64();
+        let args = &self.args.model;
+        args.for_each_length(&mut model, |model| {
+            self.measure(model, std::mem::take(&mut load_s), finished)
+        })
     }
-    let job = Job {
-        data,
-        extractor: Extractor {
-            model: &model,
-            part: &part,
-            transform: Transform::new(mode, multiple as usize),
-            runtime,
-            batch_size: args.batch_size as usize,
-            skip_bad: args.skip_bad,
-            progress,
-        },
-        adaptor: args.adaptor.as_deref(),
-        resolution: (height, width),
-        limit: args.limit.map(|n| n as usize),
-        train_limit: args.train_limit.map(|n| n as usize),
-        load_s,
-    };
-    let mut methods = Vec::new();
-    for &task in &args.task {
-        methods.extend(prepare(task, &job, args, zero_shot)?);
+
+    fn measure(
+        &self,
+        model: &Resolved,
+        load_s: f64,
+        finished: &mut dyn FnMut(Finished) -> Result<()>,
+    ) -> Result<()> {
+        let args = self.args;
+        let info = model.backbone.info();
+        let runtime = &self.runtime.running_in(info.precision);
+        let part = ModelPart::for_model(model)?;
+
+        let wanted = args.resolution.unwrap_or(Resolution::from(info.preferred));
+        let mode = args.resize_mode.mode(wanted);
+        let keeps_aspect = args.resize_mode.keeps_aspect();
+        let multiple = match args.resize_multiple {
+            Some(n) => i64::from(n),
+            None if keeps_aspect => info.step,
+            None => info.patch,
+        };
+        let (height, width) = (wanted.height, wanted.width);
+        check_batch(args.batch_size as usize, height, width)?;
+        if !keeps_aspect {
+            info.check_resolution(height, width)?;
+        } else if multiple % info.step != 0 || info.fixed.is_some() {
+            return Err(Error::usage(format!(
+                "--resize-mode {} gives sizes in multiples of {multiple}, which {} does not take; use --resize-multiple {}, or --resize-mode cover",
+                args.resize_mode.name(),
+                info.architecture,
+                info.step
+            )));
+        }
+        let job = Job {
+            data: self.data,
+            extractor: Extractor {
+                model,
+                part: &part,
+                transform: Transform::new(mode, multiple as usize),
+                runtime,
+                batch_size: args.batch_size as usize,
+                skip_bad: args.skip_bad,
+                progress: self.progress,
+            },
+            adaptor: args.adaptor.as_deref(),
+            resolution: (height, width),
+            limit: args.limit.map(|n| n as usize),
+            train_limit: args.train_limit.map(|n| n as usize),
+            load_s,
+        };
+        let mut methods = Vec::new();
+        for &task in &args.task {
+            methods.extend(prepare(task, &job, args, self.zero_shot)?);
+        }
+        classify::run(&job, &methods, finished)
     }
-    classify::run(&job, &methods, finished)
 }

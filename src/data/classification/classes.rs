@@ -55,7 +55,6 @@ pub const CLASS_FILE: &str = "classes.tsv";
 pub fn parse(text: &str, path: &Path) -> Result<Vec<Class>> {
     let mut classes = Vec::new();
     let mut seen = HashMap::new();
-    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     for (number, line) in text.lines().enumerate() {
         if line.trim().is_empty() {
             continue;
@@ -103,6 +102,7 @@ pub fn from_ids<'a>(ids: impl Iterator<Item = &'a str>) -> Vec<Class> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::text;
 
     #[test]
     fn list_keeps_order_and_synonyms() {
@@ -143,7 +143,8 @@ mod tests {
     #[test]
     fn kaggles_list_and_byte_order_marks() {
         let text = "\u{FEFF}n01440764 tench, Tinca tinca\nn01443537 goldfish\n";
-        let classes = parse(text, Path::new("c")).unwrap();
+        let text = text::decode(text.into(), Path::new("c")).unwrap();
+        let classes = parse(&text, Path::new("c")).unwrap();
         assert_eq!(classes[0].id, "n01440764");
         assert_eq!(classes[0].names, ["tench", "Tinca tinca"]);
     }

@@ -6,7 +6,7 @@ use super::draft::{Draft, Interner, Labels};
 use super::mapping::Mapping;
 use crate::data::labelled::TreeImages;
 use crate::data::tree::{FileTree, LeftOut};
-use crate::data::utf8;
+use crate::files::text;
 use crate::{Error, Result};
 use std::sync::Arc;
 
@@ -115,7 +115,7 @@ fn class_file(tree: &FileTree) -> Result<Option<Vec<classes::Class>>> {
     let path = tree.root().join(CLASS_FILE);
     let text = match tree.text(CLASS_FILE)? {
         // Of a folder, maybe only the part below was listed.
-        None if path.is_file() => Some(utf8::read(&path)?),
+        None if path.is_file() => Some(text::read(&path)?),
         text => text,
     };
     text.map(|text| classes::parse(&text, &path)).transpose()

@@ -6,7 +6,8 @@ use super::mapping::Mapping;
 use super::{DatasetLayout, OpenOptions, Split, folder, parquet, webdataset};
 use crate::data::catalogue::{self, DatasetTask};
 use crate::data::tree::FileTree;
-use crate::data::{brace, paths, utf8};
+use crate::data::{brace, paths};
+use crate::files::text;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -312,7 +313,7 @@ fn folder_split(path: &Path, split: Split, options: &OpenOptions) -> Result<Draf
     let mapping = mapping(path, options)?;
     let mut draft = folder::draft(&Arc::new(tree), &prefix, mapping.as_ref())?;
     if let Some(synsets) = above(path, SYNSETS).filter(|_| draft.classes.is_none()) {
-        draft.classes = Some(super::classes::parse(&utf8::read(&synsets)?, &synsets)?);
+        draft.classes = Some(super::classes::parse(&text::read(&synsets)?, &synsets)?);
     }
     Ok(draft)
 }

@@ -3,7 +3,7 @@
 use super::OpenOptions;
 use crate::data::classification::is_image;
 use crate::data::table::{Rows, Wanted};
-use crate::data::utf8;
+use crate::files::text;
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -87,7 +87,7 @@ impl Mapping {
     /// Reads a ground-truth file of the devkit (with `meta.tsv` beside it), or a table of images
     /// and classes ([`Rows`]) with or without a header line.
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
-        let text = utf8::read(path)?;
+        let text = text::read(path)?;
         let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
         if lines().next().is_none() {
             return Err(Error::file(path, "is empty"));
@@ -251,7 +251,7 @@ fn ground_truth<'a>(path: &Path, lines: impl Iterator<Item = &'a str>) -> Result
             ),
         ));
     }
-    let text = utf8::read(&meta)?;
+    let text = text::read(&meta)?;
     let wnids: HashMap<&str, &str> = text
         .lines()
         .filter_map(|line| line.split_once(['\t', ' ', ',']))

@@ -14,8 +14,9 @@ pub use classes::Class;
 pub use folder::{count_unread, is_image};
 
 use crate::config::DatasetLayout;
+use crate::data::paths;
 use crate::data::source::Source;
-use crate::data::{paths, utf8};
+use crate::files::text;
 use crate::{Error, Result};
 use draft::Draft;
 use std::path::PathBuf;
@@ -124,7 +125,7 @@ pub fn look_into(spec: &str, options: &OpenOptions) -> Result<Classification> {
         None => None,
         Some(path) => {
             let path = paths::expand_path(path)?;
-            Some(classes::parse(&utf8::read(&path)?, &path)?)
+            Some(classes::parse(&text::read(&path)?, &path)?)
         }
     };
     for draft in found.train.iter().chain(&found.val) {

@@ -1,6 +1,7 @@
 //! The pictures that a JSON or JSONL file names: LLaVA's conversations (`image`, a name or a list
 //! of names), or COCO's `images` (`file_name`).
 
+use crate::files::text;
 use crate::{Error, Result};
 use serde::Deserialize;
 use std::collections::HashSet;
@@ -43,21 +44,20 @@ struct CocoImage {
 
 /// Reads `path`; a file whose name ends in `.jsonl` has one record a line.
 pub fn read(path: &Path) -> Result<Listed> {
-    let bytes = std::fs::read(path).map_err(|e| Error::file(path, e))?;
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    let text = text::read(path)?;
     if path
         .extension()
         .is_some_and(|e| e.eq_ignore_ascii_case("jsonl"))
     {
-        return lines(text).map_err(|(line, e)| {
+        return lines(&text).map_err(|(line, e)| {
             Error::file(
                 path,
                 format!("line {line}: is no record of a conversation file ({e})"),
             )
         });
     }
-    let file: File = serde_json::from_slice(text).map_err(|e| {
-        let fault = match serde_json::from_slice::<serde::de::IgnoredAny>(text) {
+    let file: File = serde_json::from_str(&text).map_err(|e| {
+        let fault = match serde_json::from_str::<serde::de::IgnoredAny>(&text) {
             Err(syntax) => format!("is not JSON: {syntax}"),
             Ok(_) => format!(
                 "is neither a list of conversations (`[{{\"image\": NAME, ...}}, ...]`) nor a COCO file (`{{\"images\": [{{\"file_name\": NAME}}]}}`): {e}"
@@ -78,18 +78,18 @@ pub fn read(path: &Path) -> Result<Listed> {
     Ok(collected.listed)
 }
 
-fn lines(text: &[u8]) -> Result<Listed, (usize, serde_json::Error)> {
+fn lines(text: &str) -> Result<Listed, (usize, serde_json::Error)> {
     let mut collected = Collector::default();
-    for (number, line) in text.split(|&b| b == b'\n').enumerate() {
-        if line.trim_ascii().is_empty() {
+    for (number, line) in text.lines().enumerate() {
+        if line.trim().is_empty() {
             continue;
         }
         // serde would take an array for a record whose fields come in order.
-        if line.trim_ascii_start().first() != Some(&b'{') {
+        if !line.trim_start().starts_with('{') {
             let fault = serde::de::Error::custom("a record is an object");
             return Err((number + 1, fault));
         }
-        let record = serde_json::from_slice(line).map_err(|e| (number + 1, e))?;
+        let record = serde_json::from_str(line).map_err(|e| (number + 1, e))?;
         collected.record(record);
     }
     Ok(collected.listed)
@@ -154,6 +154,10 @@ mod tests {
         let (_folder, path) = write("x.jsonl", lines);
         let listed = read(&path).unwrap();
         assert_eq!((listed.names.len(), listed.text_only), (1, 1));
+
+        let coco = "\u{feff}{\"images\": [{\"file_name\": \"1.jpg\", \"id\": 1}]}";
+        let (_folder, path) = write("x.json", coco);
+        assert_eq!(read(&path).unwrap().names, ["1.jpg"]);
 
         let coco = r#"{"images": [{"file_name": "1.jpg", "id": 1}], "annotations": []}"#;
         let (_folder, path) = write("x.json", coco);

@@ -5,7 +5,8 @@ use super::classes::{self, LabelRule, MaskClass};
 use super::locate::LocatedPairs;
 use super::mask;
 use crate::data::decode::Limits;
-use crate::data::{paths, utf8};
+use crate::data::paths;
+use crate::files::text;
 use crate::runtime::interrupt;
 use crate::{Error, Result, assets};
 use std::collections::BTreeSet;
@@ -40,7 +41,7 @@ pub fn find(found: &LocatedPairs, options: &OpenOptions) -> Result<(LabelRule, O
                 ),
             ));
         }
-        return Ok((parse(&utf8::read(&path)?, &path, zero)?, None));
+        return Ok((parse(&text::read(&path)?, &path, zero)?, None));
     }
     for tree in &found.trees {
         let beside = tree.names().find(|name| match &found.class_list {

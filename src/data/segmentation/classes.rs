@@ -103,7 +103,6 @@ impl LabelRule {
 /// - `VALUE<TAB>name[, synonym ...]` (or with a comma), the name `-` for a value that is left out;
 /// - one name a line: values count from 1 with `reduce_zero_label`, else from 0.
 pub fn parse(text: &str, path: &Path, reduce_zero_label: bool) -> Result<LabelRule> {
-    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     let lines = || text.lines().filter(|line| !line.trim().is_empty());
     let starts_with_value = |line: &str| {
         let digits = line
@@ -178,6 +177,7 @@ const NAME: Wanted = Wanted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::text;
 
     fn labels(rule: &LabelRule, values: &[u16]) -> Result<Vec<u8>, String> {
         rule.apply(&StoredMask {
@@ -204,7 +204,9 @@ mod tests {
     #[test]
     fn object_info_as_csv() {
         let text = "\u{FEFF}Idx,Ratio,Train,Val,Stuff,Name\n1,0.1576,11664,1172,1,wall\n2,0.1072,6046,612,1,building;edifice\n3,0.1,1,1,1,\"sky, air\"\n";
-        let rule = parse(text, Path::new("objectInfo150.csv"), true).unwrap();
+        let path = Path::new("objectInfo150.csv");
+        let text = text::decode(text.into(), path).unwrap();
+        let rule = parse(&text, path, true).unwrap();
         let names: Vec<&str> = rule.classes.iter().map(|c| c.name.as_str()).collect();
         assert_eq!(names, ["wall", "building", "sky"]);
         assert_eq!(labels(&rule, &[0, 1, 3]).unwrap(), [255, 0, 2]);

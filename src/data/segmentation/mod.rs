@@ -12,7 +12,8 @@ pub use classes::{LabelRule, MaskClass};
 pub use locate::recognises;
 pub use pairs::PairSet;
 
-use crate::data::{paths, utf8};
+use crate::data::paths;
+use crate::files::text;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -126,7 +127,7 @@ fn cut(set: &PairSet, share: f64, name: &str) -> Result<(PairSet, PairSet)> {
 }
 
 fn read_list(path: &Path) -> Result<Vec<String>> {
-    let text = utf8::read(&paths::expand_path(path)?)?;
+    let text = text::read(&paths::expand_path(path)?)?;
     let names = text.lines().map(str::trim).filter(|line| !line.is_empty());
     Ok(names.map(|name| name.nfc().collect()).collect())
 }

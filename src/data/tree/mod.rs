@@ -198,7 +198,7 @@ impl FileTree {
         let Some(index) = self.find(name) else {
             return Ok(None);
         };
-        super::utf8::decode(self.read(index)?, &self.path(index)).map(Some)
+        crate::files::text::decode(self.read(index)?, &self.path(index)).map(Some)
     }
 
     /// Whether any file lies in the folder `prefix` (without the closing `/`).

@@ -27,10 +27,10 @@ impl ChannelNorm {
     }
 
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        let channels = [self.weight.size()[0]];
-        x.permute([0, 2, 3, 1])
-            .layer_norm(channels, Some(&self.weight), Some(&self.bias), EPS, false)
-            .permute([0, 3, 1, 2])
+        let centred = x - x.mean_dim([1i64].as_slice(), true, None);
+        let variance = centred.square().mean_dim([1i64].as_slice(), true, None);
+        let place = |t: &Tensor| t.view([1, -1, 1, 1]);
+        centred / (variance + EPS).sqrt() * place(&self.weight) + place(&self.bias)
     }
 }
 

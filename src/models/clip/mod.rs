@@ -184,19 +184,17 @@ fn info(config: &Config, options: &BuildOptions) -> BackboneInfo {
     settings.insert("positions".into(), config.rule.name().into());
     settings.insert("patch_tokens".into(), tokens.into());
     BackboneInfo {
-        architecture: format!("CLIP ViT-{}/{patch}", vit::size_name(width)),
-        patch,
-        step: patch,
         preferred: (fitting, fitting),
-        fixed: None,
         native: Some((config.image_size, config.image_size)),
-        summary_dim: width,
-        spatial_dim: width,
         prefix_tokens: 1,
         adaptors: config.embed_dim.iter().map(|_| CLIP.into()).collect(),
-        parameters: 0,
-        precision: options.run_precision(),
         settings,
+        ..BackboneInfo::plain_vit(
+            format!("CLIP ViT-{}/{patch}", vit::size_name(width)),
+            patch,
+            width,
+            options,
+        )
     }
 }
 

@@ -151,23 +151,19 @@ fn info(config: &Config, options: &BuildOptions) -> BackboneInfo {
     config.block.note(&mut settings);
     settings.insert("positions".into(), config.rule.name().into());
     BackboneInfo {
-        architecture: format!(
-            "DINOv2 ViT-{}/{}{registers}",
-            vit::size_name(width),
-            config.patch
-        ),
-        patch: config.patch,
-        step: config.patch,
         preferred: (preferred, preferred),
-        fixed: None,
-        native: None,
-        summary_dim: width,
-        spatial_dim: width,
         prefix_tokens: 1 + config.registers,
-        adaptors: Vec::new(),
-        parameters: 0,
-        precision: options.run_precision(),
         settings,
+        ..BackboneInfo::plain_vit(
+            format!(
+                "DINOv2 ViT-{}/{}{registers}",
+                vit::size_name(width),
+                config.patch
+            ),
+            config.patch,
+            width,
+            options,
+        )
     }
 }
 

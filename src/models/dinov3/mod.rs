@@ -151,19 +151,15 @@ fn info(config: &Config, options: &BuildOptions) -> BackboneInfo {
     config.block.note(&mut settings);
     settings.insert("positions".into(), Value::from("rotary"));
     BackboneInfo {
-        architecture: format!("DINOv3 ViT-{}/{}", vit::size_name(width), config.patch),
-        patch: config.patch,
-        step: config.patch,
         preferred: (fitting, fitting),
-        fixed: None,
-        native: None,
-        summary_dim: width,
-        spatial_dim: width,
         prefix_tokens: 1 + config.registers,
-        adaptors: Vec::new(),
-        parameters: 0,
-        precision: options.run_precision(),
         settings,
+        ..BackboneInfo::plain_vit(
+            format!("DINOv3 ViT-{}/{}", vit::size_name(width), config.patch),
+            config.patch,
+            width,
+            options,
+        )
     }
 }
 

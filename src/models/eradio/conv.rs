@@ -5,7 +5,7 @@ use crate::Result;
 use crate::models::layers::{Activation, unwrap};
 use crate::runtime::shim::{self, PackedConv, Pointwise};
 use crate::weights::{Mode, Params};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// BatchNorm2d's eps everywhere in E-RADIO (torch's default).
 const BATCH_NORM_EPS: f64 = 1e-5;
@@ -236,15 +236,16 @@ impl BatchNorm {
         })
     }
 
-    /// The weight and bias of the convolution in front that give the same as both layers do with
-    /// the running statistics.
+    /// The weight and bias, in fp64, of the convolution in front that give the same as both layers
+    /// do with the running statistics: rounded once, at the end, and not at every step.
     fn fold(&self, weight: &Tensor, bias: Option<&Tensor>) -> (Tensor, Tensor) {
-        let scale = &self.weight / (&self.running_var + BATCH_NORM_EPS).sqrt();
-        let shift = &self.bias - &self.running_mean * &scale;
-        let folded = weight * scale.view([-1, 1, 1, 1]);
+        let double = |t: &Tensor| t.to_kind(Kind::Double);
+        let scale = double(&self.weight) / (double(&self.running_var) + BATCH_NORM_EPS).sqrt();
+        let shift = double(&self.bias) - double(&self.running_mean) * &scale;
+        let folded = double(weight) * scale.view([-1, 1, 1, 1]);
         let shift = match bias {
             None => shift,
-            Some(bias) => bias * &scale + shift,
+            Some(bias) => double(bias) * &scale + shift,
         };
         (folded, shift)
     }

@@ -9,7 +9,7 @@ use crate::models::options::{BuildOptions, Flag, Purpose};
 use crate::models::student::adaptor::{Adaptor, adaptors, attention_eps};
 use crate::models::student::args::Args;
 use crate::models::student::conditioner::conditioner as student_conditioner;
-use crate::models::student::keys::Keys;
+use crate::models::student::keys::{Keys, is_unlisted_head};
 use crate::models::student::normalizer::FeatureNormalizer;
 use crate::weights::{Checkpoint, ParamStore, Params, Registry, spectral};
 use crate::{Error, Result};
@@ -113,8 +113,7 @@ impl Model {
             .collect::<Result<Vec<_>>>()?;
         let is_head = |name: &str| name.starts_with("adaptors.");
         head_store.finish(|name| !is_head(name))?;
-        // A leading underscore: the trainer's other modules, which upstream's loader ignores too.
-        store.finish(|name| is_head(name) || name.starts_with('_') || is_dead(name))?;
+        store.finish(|name| is_head(name) || is_unlisted_head(name) || is_dead(name))?;
 
         let window = options.eradio.window.unwrap_or_default();
         let mut info = info(&config, window, options, parameters);

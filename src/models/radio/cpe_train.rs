@@ -2,6 +2,7 @@
 //! (spec/radio.md §2.4).
 
 use super::cpe::PositionMap;
+use crate::weights::Mode;
 use crate::{Error, Result};
 use tch::{Device, Kind, Tensor};
 
@@ -11,6 +12,8 @@ const MIN_AREA: f64 = 0.1;
 const MIN_ASPECT: f64 = 3.0 / 4.0;
 /// Share of the samples that are trained without positions.
 pub const POSITION_DROPOUT: f64 = 0.1;
+/// Name of the numbers that decide which samples are.
+const DROP: &str = "drop";
 
 /// Uniform numbers in [0,1) of one step, for G viewports and B samples.
 pub struct Draws {
@@ -30,18 +33,22 @@ impl Draws {
     /// `frames`: consecutive samples of one video, which share a viewport (1 for images); must
     /// divide `batch`.
     pub fn random(batch: i64, frames: i64, device: Device) -> Result<Self> {
+        Self::from_mode(&Mode::default(), batch, frames, device)
+    }
+
+    /// The same, from where `mode` has its random numbers: `scale`, `aspect`, `offset`, `drop`.
+    pub fn from_mode(mode: &Mode, batch: i64, frames: i64, device: Device) -> Result<Self> {
         if frames < 1 || batch % frames != 0 {
             return Err(Error::model(format!(
                 "a batch of {batch} cannot be split into videos of {frames} frames"
             )));
         }
         let groups = batch / frames;
-        let uniform = |size: &[i64]| Tensor::f_rand(size, (Kind::Float, device));
         Ok(Draws {
-            scale: uniform(&[groups, 1, 1])?,
-            aspect: uniform(&[groups, 1, 1])?,
-            offset: uniform(&[groups, 1, 1, 2])?,
-            keep: uniform(&[batch, 1, 1])?,
+            scale: mode.uniform("scale", &[groups, 1, 1], device)?,
+            aspect: mode.uniform("aspect", &[groups, 1, 1], device)?,
+            offset: mode.uniform("offset", &[groups, 1, 1, 2], device)?,
+            keep: mode.uniform(DROP, &[batch, 1, 1], device)?,
         })
     }
 }
@@ -86,13 +93,19 @@ impl PositionMap {
     /// `tokens` [B, h*w, C] with positions as in a step of training: of random viewports, or of
     /// the whole map where the grid is the map's own (no viewport is drawn then); dropped for some
     /// samples.
-    pub fn add_in_training(&self, tokens: &Tensor, grid: (i64, i64)) -> Result<Tensor> {
+    pub fn add_in_training(
+        &self,
+        tokens: &Tensor,
+        grid: (i64, i64),
+        mode: &Mode,
+    ) -> Result<Tensor> {
         let (batch, device) = (tokens.size()[0], tokens.device());
         if self.is_own_grid(grid) || !self.is_cropped() {
-            let keep = Tensor::f_rand([batch, 1, 1], (Kind::Float, device))?;
+            let keep = mode.uniform(DROP, &[batch, 1, 1], device)?;
             return Ok(self.add_kept(tokens, self.at(grid), &keep));
         }
-        Ok(self.add_viewports(tokens, grid, &Draws::random(batch, 1, device)?))
+        let draws = Draws::from_mode(mode, batch, 1, device)?;
+        Ok(self.add_viewports(tokens, grid, &draws))
     }
 
     fn add_kept(&self, tokens: &Tensor, positions: Tensor, keep: &Tensor) -> Tensor {

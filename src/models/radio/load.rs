@@ -198,8 +198,7 @@ impl RadioVit {
         let is_head = |name: &str| name.starts_with("adaptors.");
         head_store.finish(|name| !is_head(name))?;
         store.finish(|name| {
-            // The trainer's other modules, of which upstream's loader takes no notice either.
-            is_head(name) || name.starts_with('_') || keys::is_dead(name, config.final_norm)
+            is_head(name) || keys::is_unlisted_head(name) || keys::is_dead(name, config.final_norm)
         })?;
 
         let mut settings = Map::new();

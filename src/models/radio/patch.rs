@@ -61,10 +61,9 @@ impl PatchGenerator {
             .permute([0, 2, 4, 1, 3, 5]) // [B, h, w, 3, p, p]
             .reshape([b, h * w, channels * p * p]);
         let tokens = self.embedder.forward(&patches);
-        let tokens = if self.mode.as_ref().is_some_and(Mode::is_train) {
-            unwrap(self.positions.add_in_training(&tokens, (h, w)))
-        } else {
-            add_residual(tokens, &self.positions.at((h, w)))
+        let tokens = match self.mode.as_ref().filter(|mode| mode.is_train()) {
+            Some(mode) => unwrap(self.positions.add_in_training(&tokens, (h, w), mode)),
+            None => add_residual(tokens, &self.positions.at((h, w))),
         };
         let prefix = self.prefix.unsqueeze(0).expand([b, -1, -1], false);
         // Autocast leaves the tokens in fewer bits than the parameter, for the blocks to add to.

@@ -97,12 +97,16 @@ impl Decoder {
     pub fn forward(&self, code: &Code, grid: (i64, i64)) -> Tensor {
         let (batch, n, _) = code.tokens.size3().expect("a code is [B, n, C']");
         let prefix = self.prefix_tokens.size()[1];
-        let filler = self.filler_of(code.merged);
-        let rest = filler.narrow(0, n, filler.size()[0] - n).unsqueeze(0);
+        let filler = self.filler_of(code.merged).unsqueeze(0);
+        let rest = filler.narrow(1, n, filler.size()[1] - n);
+        let tokens = match &code.counts {
+            None => code.tokens.shallow_clone(),
+            Some(counts) => (code.tokens).where_self(&counts.mask(n), &filler.narrow(1, 0, n)),
+        };
         let mut x = Tensor::cat(
             &[
                 self.prefix_tokens.expand([batch, -1, -1], false),
-                code.tokens.shallow_clone(),
+                tokens,
                 rest.expand([batch, -1, -1], false),
             ],
             1,

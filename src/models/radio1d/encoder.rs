@@ -1,13 +1,13 @@
 //! RADIO1D's encoder (spec/radio1d.md §2): a ViT that merges four neighbours into one token of
-//! twice the width, and keeps the first n of what is left.
+//! twice the width, and keeps the first (or last) n of what is left.
 
+use super::rate::{Counts, DynamicRate};
 use super::shape::{BlockShape, Shape};
 use crate::Result;
-use crate::models::layers::Activation;
-use crate::models::layers::{LayerNorm, Linear};
+use crate::models::layers::{Activation, LayerNorm, Linear};
 use crate::models::vit::{Block, BlockConfig, FfnKind};
 use crate::weights::Params;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// LayerNorm eps of the blocks and of the final norms (timm's).
 pub(super) const BLOCK_EPS: f64 = 1e-6;
@@ -73,16 +73,41 @@ pub struct Encoder {
     norm: Option<LayerNorm>,
     prefix: i64,
     progressive: bool,
+    /// Where the model may choose the tokens of a picture.
+    rate: Option<DynamicRate>,
 }
 
 /// What the encoder makes of a batch.
 pub struct Code {
     /// [B, P, C']
     pub prefix: Tensor,
-    /// [B, n, C']
+    /// [B, n, C']; zeros behind a picture's own count
     pub tokens: Tensor,
+    /// Tokens of each picture, where the model chose them.
+    pub counts: Option<Counts>,
     /// The grid behind the last merging.
     pub merged: (i64, i64),
+}
+
+impl Code {
+    /// The mean of each picture's tokens, [B, C'].
+    pub fn mean(&self) -> Tensor {
+        match &self.counts {
+            None => self.tokens.mean_dim(1, false, None::<Kind>),
+            Some(counts) => counts.mean(&self.tokens),
+        }
+    }
+}
+
+/// The code that is asked of the encoder.
+#[derive(Debug, Clone, Copy)]
+pub struct Request {
+    /// Tokens there are at most for the grid.
+    pub limit: i64,
+    /// 1 to `limit` tokens; or negative: the model chooses, between 1 and `limit`.
+    pub tokens: i64,
+    /// The last tokens of the merged grid instead of the first.
+    pub last: bool,
 }
 
 impl Encoder {
@@ -106,6 +131,10 @@ impl Encoder {
                 .transpose()?,
             prefix: shape.prefix_tokens,
             progressive: shape.progressive,
+            rate: shape
+                .dynamic_rate
+                .then(|| DynamicRate::new(model, shape))
+                .transpose()?,
         })
     }
 
@@ -113,27 +142,34 @@ impl Encoder {
         self.blocks.len()
     }
 
-    /// x: [B, P+h*w, C] with positions -> its code of `n` tokens (at most the limit of the grid).
-    /// `read` sees what each block gives, [B, P+N, C or C'], and the grid of the N tokens: (1, N)
+    /// x: [B, P+h*w, C] with positions -> the code asked for. `read` sees what each block gives, [B, P+N, C or C'], and the grid of the N tokens: (1, N)
     /// where some of a grid have left.
     pub fn forward(
         &self,
         x: Tensor,
         grid: (i64, i64),
-        n: i64,
+        request: Request,
         mut read: impl FnMut(usize, &Tensor, (i64, i64)),
     ) -> Code {
         let (mut x, mut grid) = (x, grid);
         let depth = self.blocks.len();
         let last_merge = self.merges.last().map_or(0, |(index, _)| *index);
         let mut count = grid.0 * grid.1;
+        let chosen = self.rate.as_ref().filter(|_| request.tokens < 0);
+        let mut counts = None;
+        if let Some(rate) = chosen {
+            x = rate.announce(&x, request.tokens as f64 / request.limit as f64);
+        }
         for (index, block) in self.blocks.iter().enumerate() {
             if let Some((_, merge)) = self.merges.iter().find(|(at, _)| *at == index) {
+                if let (Some(rate), None) = (chosen, &counts) {
+                    counts = Some(rate.choose(&x, request.limit));
+                }
                 (x, grid) = merge.forward(&x, self.prefix, grid);
                 count = grid.0 * grid.1;
             } else if self.progressive && index > last_merge {
                 // The surplus leaves in equal steps; the last block runs on n tokens.
-                count -= (count - n) / (depth - index) as i64;
+                count -= (count - request.tokens) / (depth - index) as i64;
                 x = x.narrow(1, 0, self.prefix + count);
             }
             x = block.forward(&x, None);
@@ -143,9 +179,22 @@ impl Encoder {
         if let Some(norm) = &self.norm {
             x = norm.forward(&x);
         }
+        let n = match &counts {
+            None => request.tokens,
+            Some(_) => request.limit,
+        };
+        let here = x.size()[1] - self.prefix;
+        let spatial = x.narrow(1, self.prefix, here);
+        let tokens = match (&counts, request.last) {
+            (None, false) => spatial.narrow(1, 0, n),
+            (None, true) => spatial.narrow(1, here - n, n),
+            (Some(counts), false) => counts.keep(&spatial.narrow(1, 0, n)),
+            (Some(counts), true) => counts.keep(&counts.last_of(&spatial, n)),
+        };
         Code {
             prefix: x.narrow(1, 0, self.prefix),
-            tokens: x.narrow(1, self.prefix, n),
+            tokens,
+            counts,
             merged: grid,
         }
     }

@@ -24,9 +24,6 @@ use tch::{Kind, Tensor};
 /// What no other RADIO has (spec/radio1d.md §4).
 const MARK: &str = "downscale_blocks.0.reduction.weight";
 
-/// Most tokens that a code may be asked to have.
-pub const MOST_TOKENS: i64 = 65_536;
-
 pub struct Radio1dArchitecture;
 
 impl Architecture for Radio1dArchitecture {
@@ -60,6 +57,7 @@ impl Architecture for Radio1dArchitecture {
             Flag::AttentionHeadEps,
             Flag::Tokens,
             Flag::Neck,
+            Flag::LastTokens,
         ]
     }
 
@@ -109,12 +107,13 @@ impl Radio1d {
     ) -> Result<Self> {
         let given = options.radio1d;
         let neck = given.neck.unwrap_or_default();
-        if let Some(n) = given.tokens
-            && !(1..=MOST_TOKENS).contains(&n)
-        {
-            return Err(Error::usage(format!(
-                "--tokens {n}: a code has 1 to {MOST_TOKENS} tokens"
-            )));
+        if let Some(n) = given.tokens {
+            shape.check_tokens(n)?;
+        }
+        if given.last && shape.progressive {
+            return Err(Error::usage(
+                "--last-tokens does nothing here: with progressive_reduction the encoder ends with the first n tokens; leave it out",
+            ));
         }
         let kind = options.kind.unwrap_or(shape.dtype);
         // Upstream's rule for positions since 2025-06-28; no RADIO1D is older.
@@ -148,7 +147,9 @@ impl Radio1d {
             .collect::<Result<Vec<_>>>()?;
         let is_head = |name: &str| name.starts_with("adaptors.");
         head_store.finish(|name| !is_head(name))?;
-        store.finish(|name| is_head(name) || is_dead(name, shape.final_norm))?;
+        store.finish(|name| {
+            is_head(name) || keys::is_unlisted_head(name) || is_dead(name, shape.final_norm)
+        })?;
 
         let mut settings = Map::new();
         constants.note(&mut settings);
@@ -157,6 +158,9 @@ impl Radio1d {
             "tokens".into(),
             given.tokens.map_or(json!("all"), |n| json!(n)),
         );
+        if given.last {
+            settings.insert("tokens_from".into(), json!("the end"));
+        }
         settings.insert("pos_align_corners".into(), json!(align_corners));
         settings.insert("progressive_reduction".into(), json!(shape.progressive));
         if options.kind.is_none() && kind != Kind::Float {
@@ -204,17 +208,18 @@ impl Radio1d {
             adaptors,
             neck,
             tokens: given.tokens,
+            last: given.last,
             shape,
             info,
         })
     }
 }
 
-/// Tensors that files hold and no pass with a given number of tokens reads (spec §0.8, §4, §5), by
-/// our names.
+/// Tensors that files hold and no pass reads (spec §0.8, §4; §5 where the args have no
+/// `dynamic_rate`), by our names.
 fn is_dead(name: &str, final_norm: bool) -> bool {
     let Some(rest) = name.strip_prefix("model.") else {
-        return name.starts_with('_');
+        return false;
     };
     match rest.split('.').next().unwrap_or(rest) {
         "_iter_count" | "dynamic_rate_vec" | "dynamic_rate_projector" | "head" | "fc_norm" => true,

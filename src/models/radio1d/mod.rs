@@ -10,10 +10,11 @@
 mod decoder;
 mod encoder;
 mod load;
+mod rate;
 mod shape;
 
-pub use load::{MOST_TOKENS, Radio1dArchitecture};
-pub use shape::Shape;
+pub use load::Radio1dArchitecture;
+pub use shape::{MOST_TOKENS, Shape};
 
 use super::normalise::Normalise;
 use super::radio::patch::PatchGenerator;
@@ -24,7 +25,7 @@ use super::{Backbone, BackboneInfo, Features, Intermediate};
 use crate::{Error, Result};
 use decoder::Decoder;
 use encoder::{Code, Encoder};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// What of the network makes the features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,7 +33,8 @@ pub enum Neck {
     /// The decoder's summary [B, m*C] and a feature per patch [B, h*w, C]; adaptors read these.
     #[default]
     Decoder,
-    /// The encoder's summary [B, m*C'] and its code [B, n, C'].
+    /// The encoder's summary [B, m*C'] and its code [B, n, C'], with zeros behind the tokens that a
+    /// picture has where the model chose their number.
     Encoder,
     /// The mean of the code's tokens [B, C'], and the code.
     Tokens,
@@ -51,8 +53,11 @@ impl Neck {
 /// What the user says about a RADIO1D.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CodeOptions {
-    /// Tokens of the code; as many as there are by default.
+    /// Tokens of the code; as many as there are by default. -n: the model chooses for each picture,
+    /// told that n are wanted (dynamic rate).
     pub tokens: Option<i64>,
+    /// The last tokens of the merged grid, instead of the first (upstream's `use_last_tokens`).
+    pub last: bool,
     /// [`Neck::Decoder`] by default.
     pub neck: Option<Neck>,
 }
@@ -71,6 +76,8 @@ pub struct Radio1d {
     neck: Neck,
     /// n that was asked for; all there are by default.
     tokens: Option<i64>,
+    /// The last of them instead of the first.
+    last: bool,
 }
 
 impl Radio1d {
@@ -78,11 +85,15 @@ impl Radio1d {
         &self.shape
     }
 
-    /// Tokens of the code of an input with this patch grid: those asked for, as far as there are
-    /// so many (floor(h w / 4^M)).
-    fn tokens_of(&self, grid: (i64, i64)) -> i64 {
+    /// What is asked of the encoder for an input with this patch grid: the tokens wanted, as far as
+    /// there are so many (floor(h w / 4^M)).
+    fn code_request(&self, grid: (i64, i64)) -> encoder::Request {
         let limit = self.shape.token_limit(grid);
-        self.tokens.map_or(limit, |n| n.min(limit))
+        encoder::Request {
+            limit,
+            tokens: self.tokens.map_or(limit, |n| n.min(limit)),
+            last: self.last,
+        }
     }
 
     /// The code of x `[B,3,H,W]` in `[0,1]`, and what the chosen blocks of the encoder give. All
@@ -93,8 +104,8 @@ impl Radio1d {
         grid: (i64, i64),
         request: &Request,
     ) -> Result<(Code, Vec<Intermediate>)> {
-        let n = self.tokens_of(grid);
-        if n == 0 {
+        let wanted = self.code_request(grid);
+        if wanted.limit == 0 {
             return Err(Error::usage(format!(
                 "a picture of {}x{} patches is too small for a single token; take a larger --resolution",
                 grid.0, grid.1
@@ -123,7 +134,7 @@ impl Radio1d {
         let tokens = self
             .patch_generator
             .forward(&self.input_conditioner.forward(x));
-        let code = self.encoder.forward(tokens, grid, n, read);
+        let code = self.encoder.forward(tokens, grid, wanted, read);
         Ok((code, intermediates))
     }
 
@@ -140,7 +151,15 @@ impl Backbone for Radio1d {
 
     fn code_length(&self, height: i64, width: i64) -> Option<i64> {
         let patch = self.shape.patch;
-        Some(self.tokens_of((height / patch, width / patch)))
+        let wanted = self.code_request((height / patch, width / patch));
+        (wanted.tokens > 0).then_some(wanted.tokens)
+    }
+
+    fn set_code_length(&mut self, tokens: i64) -> Result<()> {
+        self.shape.check_tokens(tokens)?;
+        self.tokens = Some(tokens);
+        self.info.settings.insert("tokens".into(), tokens.into());
+        Ok(())
     }
 
     fn has_spatial_map(&self) -> bool {
@@ -159,10 +178,7 @@ impl Backbone for Radio1d {
         };
         match self.neck {
             Neck::Encoder => Ok(of_code(self.summary_of(&code.prefix), intermediates)),
-            Neck::Tokens => {
-                let mean = code.tokens.mean_dim(1, false, None::<Kind>);
-                Ok(of_code(mean, intermediates))
-            }
+            Neck::Tokens => Ok(of_code(code.mean(), intermediates)),
             Neck::Decoder => {
                 let tokens = self.decoder.forward(&code, grid);
                 let p = self.shape.prefix_tokens;

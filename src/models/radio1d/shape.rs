@@ -11,6 +11,8 @@ use tch::Kind;
 const NOMINAL_SIDE: i64 = 224;
 /// Decoder blocks where the args do not say (upstream's default).
 const DECODER_DEPTH: i64 = 6;
+/// Most tokens that a code may be asked to have.
+pub const MOST_TOKENS: i64 = 65_536;
 
 /// One transformer block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +69,25 @@ impl Shape {
     /// Tokens there are at most for a patch grid: floor(h w / 4^M).
     pub fn token_limit(&self, (h, w): (i64, i64)) -> i64 {
         (h * w) >> (2 * self.merges.len())
+    }
+
+    /// Refuses a number of tokens that a code of this network cannot have.
+    pub fn check_tokens(&self, tokens: i64) -> Result<()> {
+        let refuse = |reason: String| Err(Error::usage(format!("--tokens {tokens}: {reason}")));
+        if tokens == 0 || tokens.abs() > MOST_TOKENS {
+            return refuse(format!("a code has 1 to {MOST_TOKENS} tokens"));
+        }
+        if tokens < 0 && !self.dynamic_rate {
+            return refuse(
+                "a negative number lets a model with dynamic_rate choose the tokens of each picture, and this one has none in its args; use a positive number".into(),
+            );
+        }
+        if tokens < 0 && self.progressive {
+            return refuse(
+                "together with progressive_reduction the dynamic rate is not built; use a positive number".into(),
+            );
+        }
+        Ok(())
     }
 
     /// From args alone: random weights.

@@ -153,19 +153,16 @@ fn info(config: &Config, options: &BuildOptions, parameters: i64) -> BackboneInf
     settings.insert("heads".into(), config.heads.into());
     settings.insert("tokens".into(), Value::from("before the neck"));
     BackboneInfo {
-        architecture: format!("SAM ViT-{}/{}", vit::size_name(config.width), config.patch),
-        patch: config.patch,
-        step: config.patch,
         preferred: (size, size),
         fixed: Some((size, size)),
-        native: None,
-        summary_dim: config.width,
-        spatial_dim: config.width,
-        prefix_tokens: 0,
-        adaptors: Vec::new(),
         parameters,
-        precision: options.run_precision(),
         settings,
+        ..BackboneInfo::plain_vit(
+            format!("SAM ViT-{}/{}", vit::size_name(config.width), config.patch),
+            config.patch,
+            config.width,
+            options,
+        )
     }
 }
 

@@ -278,22 +278,19 @@ fn info(config: &Config, options: &BuildOptions, pools: bool) -> BackboneInfo {
         settings.insert("summary".into(), summary.into());
     }
     BackboneInfo {
-        architecture: format!("{family} ViT-{}/{patch}", vit::size_name(width)),
-        patch,
-        step: patch,
         preferred: (fitting, fitting),
-        fixed: None,
         native: Some((config.image_size, config.image_size)),
-        summary_dim: width,
-        spatial_dim: width,
-        prefix_tokens: 0,
         adaptors: match pools {
             true => vec![config.adaptor.into()],
             false => Vec::new(),
         },
-        parameters: 0,
-        precision: options.run_precision(),
         settings,
+        ..BackboneInfo::plain_vit(
+            format!("{family} ViT-{}/{patch}", vit::size_name(width)),
+            patch,
+            width,
+            options,
+        )
     }
 }
 

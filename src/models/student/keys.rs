@@ -188,7 +188,10 @@ impl Keys {
                     })
                     .collect();
                 // The name that is there, else (a missing tensor) the plainest.
-                let stored = names.iter().find(|name| checkpoint.has(name));
+                let stored = names
+                    .iter()
+                    .chain([&tensor])
+                    .find(|name| checkpoint.has(name));
                 Error::Tensor {
                     path,
                     tensor: stored.or(names.last()).unwrap_or(&tensor).clone(),
@@ -229,6 +232,12 @@ fn heads(checkpoint: &Checkpoint, folder: &str, args: Args) -> Vec<(String, Stri
         }
     }
     found
+}
+
+/// Heads that no adaptor has, by our names: those of a teacher that the args list twice (upstream's
+/// loader takes the first), or do not list. No other module of the trainer is known.
+pub fn is_unlisted_head(name: &str) -> bool {
+    name.starts_with("_heads.") || name.starts_with("_feature_projections.")
 }
 
 /// Tensors that files hold and no forward pass reads (spec/radio.md §0.4, §2.7, §2.10), by our

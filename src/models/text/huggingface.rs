@@ -2,6 +2,7 @@
 
 use super::clean;
 use super::settings::Clean;
+use crate::files::text;
 use crate::hash::hex;
 use crate::{Error, Result};
 use serde_json::Value;
@@ -37,7 +38,9 @@ impl HuggingFaceTokenizer {
             ),
             _ => Error::file(file, e),
         })?;
-        let mut tokenizer = Tokenizer::from_bytes(&bytes).map_err(|e| Error::file(file, e))?;
+        let sha256 = hex(&Sha256::digest(&bytes));
+        let mut tokenizer =
+            Tokenizer::from_bytes(text::decode(bytes, file)?).map_err(|e| Error::file(file, e))?;
         let config = beside(file);
         let named = |key: &str| match &config[key] {
             Value::String(token) => Some(token.clone()),
@@ -87,7 +90,7 @@ impl HuggingFaceTokenizer {
             tokenizer,
             clean,
             strip,
-            sha256: hex(&Sha256::digest(&bytes)),
+            sha256,
         })
     }
 
@@ -118,8 +121,5 @@ impl HuggingFaceTokenizer {
 
 /// `tokenizer_config.json`; nothing where it is not there.
 fn beside(file: &Path) -> Value {
-    std::fs::read(file.with_file_name("tokenizer_config.json"))
-        .ok()
-        .and_then(|text| serde_json::from_slice(&text).ok())
-        .unwrap_or_default()
+    text::read_json(&file.with_file_name("tokenizer_config.json")).unwrap_or_default()
 }

@@ -72,7 +72,7 @@ pub fn text_side(checkpoint: &Checkpoint) -> Result<(Checkpoint, Option<KeyLayou
 
 /// Buffers that old files carry: the causal mask, and 0, 1, 2, ...
 pub fn is_dead(name: &str) -> bool {
-    name == "attn_mask" || name.ends_with("position_ids")
+    matches!(name, "attn_mask" | "position_ids") || name.ends_with(".embeddings.position_ids")
 }
 
 const TRANSFORMERS: KeyTable = &[

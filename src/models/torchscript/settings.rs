@@ -1,5 +1,6 @@
 //! What a TorchScript file does not say about itself: flags, or a TOML file beside it.
 
+use crate::files::text;
 use crate::models::normalise::MeanStd;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -76,8 +77,7 @@ pub fn path_beside(program: &Path) -> PathBuf {
 pub fn read(program: &Path, flags: &Declared) -> Result<Settings> {
     let path = path_beside(program);
     let beside = if path.exists() {
-        let text = std::fs::read_to_string(&path).map_err(|e| Error::file(&path, e))?;
-        toml::from_str(&text).map_err(|e| Error::file(&path, e))?
+        toml::from_str(&text::read(&path)?).map_err(|e| Error::file(&path, e))?
     } else {
         Declared::default()
     };

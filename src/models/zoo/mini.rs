@@ -2,6 +2,7 @@
 
 use super::ZooEntry;
 use crate::assets;
+use crate::files::text;
 use serde_json::Value;
 
 /// Shipped weights are found by name; the config is the one beside them.
@@ -43,7 +44,6 @@ pub const TABLE: &[ZooEntry] = &[
 fn config(name: &str) -> Value {
     assets::path(&format!("mini/weights/{name}"))
         .ok()
-        .and_then(|path| std::fs::read(path).ok())
-        .and_then(|text| serde_json::from_slice(&text).ok())
+        .and_then(|path| text::read_json(&path).ok())
         .unwrap_or_default()
 }

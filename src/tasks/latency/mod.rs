@@ -52,7 +52,7 @@ fn run_precision(
     observer.stage(&format!("measuring the {} matrix peak", precision.name()));
     let peak = matrix_peak::measure(options.device, precision.kind())?;
     let mut rivals = Vec::new();
-    for variant in options.variants() {
+    for variant in options.variants()? {
         observer.stage(&format!(
             "loading {} ({})",
             variant.label(),

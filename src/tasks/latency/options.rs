@@ -1,6 +1,7 @@
 //! What to measure.
 
-use crate::models::{BuildOptions, ModelSpec, Window, eradio, radio, zoo};
+use crate::models::radio1d::{CodeOptions, MOST_TOKENS};
+use crate::models::{self, BuildOptions, Flag, ModelSpec, Window, eradio, radio, zoo};
 use crate::runtime::Precision;
 use crate::{Error, Result};
 use tch::Device;
@@ -26,6 +27,8 @@ pub struct Options {
     pub windows: Vec<Window>,
     /// ViTDet windows to sweep in addition to global attention (RADIO ViT).
     pub vitdet_windows: Vec<i64>,
+    /// Lengths of the code to sweep (RADIO1D; none: as many tokens as there are).
+    pub tokens: Vec<i64>,
     /// Adaptors run along with the backbone.
     pub adaptors: Vec<String>,
     pub device: Device,
@@ -50,6 +53,8 @@ pub struct Variant {
     /// E-RADIO only.
     pub window: Option<Window>,
     pub vitdet_window: Option<i64>,
+    /// RADIO1D only.
+    pub tokens: Option<i64>,
 }
 
 impl Variant {
@@ -62,6 +67,9 @@ impl Variant {
         }
         if let Some(n) = self.vitdet_window {
             label.push_str(&format!(" vitdet={n}"));
+        }
+        if let Some(n) = self.tokens {
+            label.push_str(&format!(" tokens={n}"));
         }
         label
     }
@@ -76,6 +84,10 @@ impl Variant {
             },
             eradio: eradio::Options {
                 window: self.window,
+            },
+            radio1d: CodeOptions {
+                tokens: self.tokens,
+                ..Default::default()
             },
             ..BuildOptions::default()
         }
@@ -96,6 +108,11 @@ impl Options {
         if let Some(window) = outside(&self.vitdet_windows, MAX_WINDOW) {
             return Err(Error::usage(format!(
                 "--vitdet-window {window}: use 1 to {MAX_WINDOW} patches"
+            )));
+        }
+        if let Some(tokens) = outside(&self.tokens, MOST_TOKENS) {
+            return Err(Error::usage(format!(
+                "--tokens {tokens}: use 1 to {MOST_TOKENS} tokens"
             )));
         }
         if !(1..=MAX_ROUNDS).contains(&self.min_rounds) {
@@ -133,9 +150,13 @@ impl Options {
         Ok(())
     }
 
-    /// Every network to build. Windows are swept only where the name is an E-RADIO's, ViTDet
-    /// windows only where it is not: the other combinations do not exist.
-    pub fn variants(&self) -> Vec<Variant> {
+    /// Every network to build. Windows are swept only where the name is an E-RADIO's, tokens only
+    /// where the network makes a code, ViTDet windows only where it is neither: the other
+    /// combinations do not exist.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where no network makes a code of --tokens.
+    pub fn variants(&self) -> Result<Vec<Variant>> {
         let mut variants = Vec::new();
         for spec in &self.models {
             let mut vary = |window: Option<Window>, vitdet_window: Option<i64>| {
@@ -143,9 +164,17 @@ impl Options {
                     spec: spec.clone(),
                     window,
                     vitdet_window,
+                    tokens: None,
                 });
             };
-            if !has_window(spec) {
+            if !self.tokens.is_empty() && makes_code(spec)? {
+                variants.extend(self.tokens.iter().map(|&tokens| Variant {
+                    spec: spec.clone(),
+                    window: None,
+                    vitdet_window: None,
+                    tokens: Some(tokens),
+                }));
+            } else if !has_window(spec) {
                 vary(None, None);
                 self.vitdet_windows
                     .iter()
@@ -156,7 +185,12 @@ impl Options {
                 self.windows.iter().for_each(|&w| vary(Some(w), None));
             }
         }
-        variants
+        if !self.tokens.is_empty() && variants.iter().all(|variant| variant.tokens.is_none()) {
+            return Err(Error::usage(
+                "--tokens does nothing: none of these models makes a code of tokens (RADIO1D); leave it out",
+            ));
+        }
+        Ok(variants)
     }
 
     /// (resolution, batch) in the order measured; `None` stands for the preferred resolution.
@@ -171,6 +205,12 @@ impl Options {
             .flat_map(|&r| self.batches.iter().map(move |&b| (r, b)))
             .collect()
     }
+}
+
+/// Whether the length of a model's code can be chosen.
+fn makes_code(spec: &ModelSpec) -> Result<bool> {
+    let architecture = models::architecture_of(spec)?;
+    Ok(architecture.flags().contains(&Flag::Tokens))
 }
 
 /// Whether a model attends in windows of E-RADIO's kind, by its name.

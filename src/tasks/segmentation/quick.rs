@@ -1,7 +1,8 @@
 //! How far preset `quick` is from `repo-head` where both were measured
 //! (`assets/measured/quick-distance.json`, which `scripts/quick-distance.sh` makes).
 
-use crate::{Error, Result, assets};
+use crate::files::text;
+use crate::{Result, assets};
 use serde::Deserialize;
 
 const MEASURED: &str = "measured/quick-distance.json";
@@ -40,8 +41,7 @@ pub fn distance() -> Result<String> {
 
 fn measured() -> Result<Measured> {
     let path = assets::path(MEASURED)?;
-    let text = std::fs::read(&path).map_err(|e| Error::file(&path, e))?;
-    serde_json::from_slice(&text).map_err(|e| Error::file(&path, e))
+    text::read_json(&path)
 }
 
 #[cfg(test)]

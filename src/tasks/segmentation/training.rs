@@ -72,13 +72,12 @@ impl Training<'_> {
 
     fn cached(&self) -> Result<Trained> {
         let train = self.data.need_train()?;
-        let (recipe, runtime, show) = (self.recipe, self.runtime, self.options.show);
         let started = Instant::now();
-        let cached = cached::extract(self.features, train, recipe, runtime, show)?;
+        let cached = cached::extract(self, train)?;
         let mut trained = Trained::default();
         let extracted = started.elapsed().as_secs_f64();
         trained.stages.push(("features", extracted));
-        for &seed in &recipe.seeds {
+        for &seed in &self.recipe.seeds {
             let state = self.state(seed)?;
             let run = self.course(seed, &state)?;
             let started = Instant::now();

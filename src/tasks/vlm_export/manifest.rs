@@ -5,7 +5,7 @@ use super::outputs::{Output, Wanted};
 use super::shard::{Finished, IndexEntry, Left, file_name};
 use super::statistics::{Statistics, Sums};
 use crate::data::pictures::Counts;
-use crate::files::{AtomicFile, write_atomically};
+use crate::files::{AtomicFile, text, write_atomically};
 use crate::hash;
 use crate::report::ModelPart;
 use crate::{Error, Result};
@@ -182,7 +182,7 @@ fn write_index(folder: &Path, export: &Export, identity: &str) -> Result<()> {
 /// The lines of an index.
 pub fn read_index(folder: &Path) -> Result<Vec<IndexEntry>> {
     let path = folder.join("index.jsonl");
-    let text = std::fs::read_to_string(&path).map_err(|e| Error::file(&path, e))?;
+    let text = text::read(&path)?;
     (text.lines().enumerate())
         .map(|(number, line)| {
             serde_json::from_str(line)

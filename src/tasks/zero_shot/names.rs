@@ -1,7 +1,7 @@
 //! What each class of a data set is called in a prompt.
 
 use crate::data::classification::{Class, Classification};
-use crate::data::utf8;
+use crate::files::text;
 use crate::{Error, Result, assets};
 use std::collections::HashMap;
 
@@ -88,7 +88,7 @@ fn is_imagenet_without_wnids(classes: &[Class]) -> bool {
 /// (wnid, name) of ImageNet-1k in index order.
 fn imagenet() -> Result<Vec<(String, String)>> {
     let path = assets::path(IMAGENET)?;
-    let classes: Vec<_> = utf8::read(&path)?
+    let classes: Vec<_> = text::read(&path)?
         .lines()
         .filter_map(|line| line.split_once('\t'))
         .map(|(wnid, name)| (wnid.to_string(), name.to_string()))

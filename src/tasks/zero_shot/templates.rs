@@ -1,6 +1,6 @@
 //! Prompt templates: the shipped sets and the user's files.
 
-use crate::data::utf8;
+use crate::files::text;
 use crate::{Error, Result, assets};
 use std::path::Path;
 
@@ -30,7 +30,7 @@ impl Templates {
             )));
         }
         let mut templates = Vec::new();
-        let text = utf8::read(&path)?;
+        let text = text::read(&path)?;
         for (number, line) in (1..).zip(text.lines().map(str::trim)) {
             if line.is_empty() {
                 continue;

@@ -9,6 +9,7 @@ pub use values::{Recipe, RecipeValues};
 
 use crate::config::toml_file;
 use crate::data::image::MAX_SIDE;
+use crate::files::text;
 use crate::heads::Schedule;
 use crate::heads::adamw::AdamWOptions;
 use crate::models::{BackboneInfo, Resolved};
@@ -53,7 +54,7 @@ impl RecipeValues {
     /// [`Error::File`] where it cannot be read or is no TOML; [`Error::Usage`] for a value that no
     /// recipe has, or of another type; both with the line.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+        let text = text::read(path)?;
         toml_file::parse::<toml::Table>(path, &text)?;
         toml_file::parse(path, &text).map_err(Error::usage)
     }
