@@ -53,6 +53,7 @@ choices!(Inference {
 choices!(Curve {
     Poly: "poly", "mmengine's LinearLR, then PolyLR to 0";
     Cosine: "cosine", "Linear warm-up, then half a cosine to 0 (the annealing of one-cycle schedules)";
+    Steps: "steps", "Linear warm-up, then 1, a tenth from 8/9 of the run on and a hundredth from 26/27 (ViTDet)";
     Ramp: "ramp", "The miniature world's `min(1, (i + 1) / warmup) * (1 - i / iterations)`";
 });
 

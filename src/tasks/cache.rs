@@ -50,7 +50,7 @@ impl Kind {
             "contents" => Kind::Contents,
             "exports" => Kind::Export,
             "classifiers" => Kind::Classifier,
-            "segmentation" => Kind::Training,
+            "segmentation" | "detection" => Kind::Training,
             "sha256" => Kind::WeightHashes,
             _ => Kind::Unknown,
         }

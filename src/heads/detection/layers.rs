@@ -26,6 +26,8 @@ impl ChannelNorm {
         })
     }
 
+    /// detectron2's formula operation by operation: a value that comes out at the kink of a ReLU
+    /// falls on the same side.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let centred = x - x.mean_dim([1i64].as_slice(), true, None);
         let variance = centred.square().mean_dim([1i64].as_slice(), true, None);

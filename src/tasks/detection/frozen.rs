@@ -1,5 +1,6 @@
 //! The frozen backbone's map as detectors take it: a cell for every 16 pixels of their input.
 
+use super::batches::Frame;
 use super::recipe::{GridRule, Recipe, STRIDE};
 use crate::models::Resolved;
 use crate::tasks::spatial::SpatialFeatures;
@@ -55,8 +56,12 @@ impl<'a> FrozenMap<'a> {
         self.features.channels(self.side, device)
     }
 
-    /// Pixels of the detector's input per pixel of what the backbone sees.
-    pub fn enlarged(&self) -> f64 {
-        self.resolution as f64 / self.side as f64
+    /// How pictures come to it.
+    pub fn frame(&self) -> Frame {
+        Frame {
+            side: self.side as usize,
+            resolution: self.resolution as usize,
+            padding: self.features.model.backbone.padding(),
+        }
     }
 }

@@ -2,3 +2,6 @@
 //! §3), and detectors trained on frozen features (§4).
 
 pub mod ap;
+mod frozen;
+mod jitter;
+pub mod recipe;
