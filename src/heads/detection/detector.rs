@@ -85,7 +85,7 @@ impl Detector {
             let pyramid = Pyramid::new(&backbone, options.input, channels, options.input_norm)?;
             let rpn = Rpn::new(&parameters.at("rpn"), channels, options.rpn.clone())?;
             let boxes = BoxHead::new(&heads, &options)?;
-            let masks = match options.kind.has_masks() {
+            let masks = match options.masks {
                 true => Some(MaskHead::new(&heads, &options)?),
                 false => None,
             };

@@ -57,6 +57,8 @@ pub struct DetectorOptions {
     pub channels: i64,
     /// Width of the box head's layers.
     pub hidden: i64,
+    /// Whether masks are found too.
+    pub masks: bool,
     /// Convolutions of the mask head.
     pub mask_depth: usize,
     /// Channels of the enlarged map in it.
@@ -80,6 +82,7 @@ impl DetectorOptions {
             classes: objects + 1,
             channels: 256,
             hidden: 1024,
+            masks: kind.has_masks(),
             mask_depth: 4,
             mask_hidden: 256,
             rpn: RpnOptions {

@@ -172,7 +172,7 @@ pub fn truth(set: &CocoSet) -> Result<COCO> {
             .map(|category| Category {
                 id: category.id.into(),
                 name: category.name.clone(),
-                ..serde_json::from_str(r#"{"id": 0}"#).unwrap_or_else(|_| unreachable!())
+                ..Category::default()
             })
             .collect(),
         ..Dataset::default()
