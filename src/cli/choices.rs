@@ -3,7 +3,11 @@
 
 use crate::config::DatasetLayout;
 use crate::heads::Curve;
+use crate::heads::detection::HeadKind;
 use crate::models::radio1d::Neck;
+use crate::tasks::sam_swap;
+use crate::tasks::detection::ap::IouKind;
+use crate::tasks::detection::{self, GridRule};
 use crate::tasks::segmentation::Preset;
 use crate::tasks::segmentation::recipe::{Inference, TrainFeatures};
 use clap::ValueEnum;
@@ -57,10 +61,56 @@ choices!(Curve {
     Ramp: "ramp", "The miniature world's `min(1, (i + 1) / warmup) * (1 - i / iterations)`";
 });
 
+choices!(sam_swap::Preset {
+    Advised: "advised", "The advised default of every setting";
+    Paper: "paper", "RADIO's positions with align_corners, as in figures made before mid-2025";
+    Window16: "window-16", "ViTDet windows of 16 patches (RADIO ViT)";
+    StrictHarness: "strict-harness", "EfficientViT's harness: compressed run-length masks are an error";
+});
+
+choices!(sam_swap::Padding {
+    SamMean: "sam-mean", "SAM's mean colour, which is zero after SAM's own normalisation";
+    Black: "black", "Black";
+    None: "none", "Nothing: the picture alone, zeros around its features (RADSeg)";
+});
+
+choices!(sam_swap::Grid {
+    Run: "run", "The model runs at the size that gives SAM's grid";
+    Resize: "resize", "The model runs at SAM's size, its features are resized (bilinear)";
+});
+
+choices!(sam_swap::PromptKind {
+    Box: "box", "Its annotated box";
+    Point: "point", "Clicks, each where the answer so far is most wrong";
+});
+
 choices!(Neck {
     Decoder: "decoder", "The decoder's summary and a feature per patch";
     Encoder: "encoder", "The encoder's summary and its code";
     Tokens: "tokens", "The mean of the code's tokens, and the code";
+});
+
+choices!(IouKind {
+    Bbox: "bbox", "Boxes";
+    Segm: "segm", "Masks";
+});
+
+choices!(detection::Preset {
+    Smoke: "smoke", "512 px, 12 epochs";
+    OneX: "1x", "1024 px, 12 epochs";
+    Long: "long", "1024 px, 50 epochs, wide jitter";
+    Mini: "mini", "The miniature world: 256 px and a narrow head, minutes on a CPU";
+});
+
+choices!(GridRule {
+    Resize: "resize", "The model sees the picture at resolution * patch / 16 pixels";
+    Interpolate: "interpolate", "The model sees it at the resolution, and its map is interpolated";
+});
+
+choices!(HeadKind {
+    MaskVitdet: "mask-vitdet", "Mask R-CNN as ViTDet has it";
+    MaskRcnn: "mask-rcnn", "Mask R-CNN as torchvision has it";
+    FasterRcnn: "faster-rcnn", "Faster R-CNN: boxes only";
 });
 
 #[cfg(test)]
@@ -84,5 +134,13 @@ mod tests {
         same_words::<TrainFeatures>();
         same_words::<Inference>();
         same_words::<Curve>();
+        same_words::<IouKind>();
+        same_words::<detection::Preset>();
+        same_words::<GridRule>();
+        same_words::<HeadKind>();
+        same_words::<sam_swap::Preset>();
+        same_words::<sam_swap::Padding>();
+        same_words::<sam_swap::Grid>();
+        same_words::<sam_swap::PromptKind>();
     }
 }

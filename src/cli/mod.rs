@@ -3,6 +3,7 @@
 pub mod ade20k;
 pub mod cache;
 pub mod choices;
+pub mod coco;
 pub mod common;
 pub mod datasets;
 pub mod distill_case;
@@ -53,6 +54,7 @@ pub enum Command {
     Verify(verify::VerifyArgs),
     Cache(cache::CacheArgs),
     Ade20k(Box<ade20k::Ade20kArgs>),
+    Coco(Box<coco::CocoArgs>),
     VlmExport(Box<vlm_export::VlmExportArgs>),
     DistillCase(distill_case::DistillCaseArgs),
 }
@@ -79,6 +81,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Verify(args) => verify::run(&args),
         Command::Cache(args) => cache::run(&args),
         Command::Ade20k(args) => ade20k::run(&args, progress),
+        Command::Coco(args) => coco::run(&args, progress),
         Command::VlmExport(args) => vlm_export::run(&args, progress, cli.quiet),
         Command::DistillCase(args) => distill_case::run(&args),
     }

@@ -12,6 +12,7 @@ pub mod knn;
 pub mod latency;
 mod order;
 mod palette;
+pub mod sam_swap;
 pub mod segmentation;
 pub mod spatial;
 pub mod verify;

@@ -83,6 +83,7 @@ fn classified(device: Device, precision: Precision) -> [f64; 2] {
             runtime: &runtime,
             batch_size: 16,
             skip_bad: 0,
+            padding: [0.0; 3],
             progress: false,
         },
         adaptor: None,

@@ -306,6 +306,7 @@ impl Measurement<'_> {
                 runtime,
                 batch_size: args.batch_size as usize,
                 skip_bad: args.skip_bad,
+                padding: [0.0; 3],
                 progress: self.progress,
             },
             adaptor: args.adaptor.as_deref(),

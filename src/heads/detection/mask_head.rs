@@ -120,7 +120,7 @@ impl MaskHead {
 /// many samples as a bin has pixels.
 pub fn project(target: &Target, objects: &Tensor, boxes: &Tensor) -> Result<Tensor> {
     let masks = target.masks.as_ref().ok_or_else(|| {
-        Error::model("an image to train masks on has no masks; use --head-type faster_rcnn")
+        Error::model("an image to train masks on has no masks; use --head-type faster-rcnn")
     })?;
     let _no_grad = tch::no_grad_guard();
     let masks = masks.to_kind(Kind::Float).unsqueeze(1);

@@ -27,7 +27,7 @@ use tch::Tensor;
 
 /// Which heads stand behind the pyramid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum HeadKind {
     /// Mask R-CNN as ViTDet has it: convolutions with norms before box and mask.
     MaskVitdet,
