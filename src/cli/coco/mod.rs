@@ -15,8 +15,10 @@ use detect::DetectArgs;
 use sam_swap::SamSwapArgs;
 use std::path::PathBuf;
 
-/// COCO: SAM's mask decoder on a student's features
+/// COCO: SAM's decoder on a student's features, detectors on frozen features, AP of a file
 #[derive(Debug, Args)]
+// The average precision of a file needs no model; `CocoArgs::model` asks for it where it is needed.
+#[command(mut_arg("models", |arg| arg.required(false)))]
 pub struct CocoArgs {
     /// What to measure [default: sam-swap, where the model has a `sam` adaptor or is a SAM]
     #[arg(long, value_enum)]
