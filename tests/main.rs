@@ -34,6 +34,8 @@ mod radio1d;
 mod radio_vit;
 mod report;
 mod requests;
+mod sam_decoder;
+mod sam_swap;
 mod segmentation;
 mod segmentation_data;
 mod siglip_zero_shot;

@@ -227,7 +227,7 @@ impl Judge<'_> {
 }
 
 /// The mask of the highest predicted IoU but for mask 0, which is for prompts that are clear.
-fn best(iou: &[f32]) -> (u8, f32) {
+pub fn best(iou: &[f32]) -> (u8, f32) {
     let mut best = (1, iou[1]);
     for (mask, &iou) in (2..).zip(&iou[2..]) {
         if iou > best.1 {

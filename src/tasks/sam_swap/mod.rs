@@ -13,7 +13,7 @@ pub mod settings;
 mod size;
 
 pub use encoder::resized;
-pub use judge::{Judge, Outcome, Target};
+pub use judge::{Judge, Outcome, Target, best};
 pub use output::Judged;
 pub use settings::{Grid, Padding, Preset, PromptKind, Settings};
 
@@ -219,13 +219,7 @@ fn check(
         }
     } else {
         let wanted = options.adaptor.as_deref().unwrap_or(ADAPTOR);
-        let known = info.adaptors.iter().any(|adaptor| adaptor == wanted);
-        if !known && info.adaptors.iter().any(|adaptor| adaptor == "sam3") || wanted == "sam3" {
-            return fail(format!(
-                "{} imitates SAM 3, whose features are 1024 wide and whose decoder is another; the decoder of SAM 1 cannot use them",
-                model.name
-            ));
-        }
+        refuse_sam3(&model.name, &info.adaptors, wanted)?;
         info.check_adaptor(wanted)?;
     }
     if options.resolution.is_some() && settings.grid != Grid::Resize {
@@ -249,6 +243,17 @@ fn check(
         )),
         _ => Ok(()),
     }
+}
+
+/// C-RADIOv4 and RADIO1D imitate SAM 3 (spec/coco.md §2.3 i).
+fn refuse_sam3(model: &str, adaptors: &[String], wanted: &str) -> Result<()> {
+    let has = |name: &str| adaptors.iter().any(|adaptor| adaptor == name);
+    if wanted != "sam3" && (has(wanted) || !has("sam3")) {
+        return Ok(());
+    }
+    Err(Error::usage(format!(
+        "{model} imitates SAM 3, whose features are 1024 wide and whose decoder is another; the decoder of SAM 1 cannot use them"
+    )))
 }
 
 /// The weights of neck and decoder, and what they are called.
@@ -338,4 +343,21 @@ fn recognise(set: &CocoSet) -> Option<&'static Benchmark> {
         [&name(categories.first()), &name(categories.last())],
         || (0..set.len()).map(|i| set.size(i)).sum(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn students_of_sam_3_are_refused_by_name() {
+        let adaptors = |names: &[&str]| names.iter().map(|n| n.to_string()).collect::<Vec<_>>();
+        let v4 = adaptors(&["siglip2-g", "dino_v3", "sam3"]);
+        let error = refuse_sam3("c-radio_v4-h", &v4, "sam").unwrap_err().to_string();
+        assert!(error.contains("c-radio_v4-h imitates SAM 3"), "{error}");
+        refuse_sam3("c-radio_v4-h", &v4, "sam3").unwrap_err();
+        // A model without either is told what adaptors it has elsewhere.
+        refuse_sam3("x", &adaptors(&["clip"]), "sam").unwrap();
+        refuse_sam3("x", &adaptors(&["sam", "sam3"]), "sam").unwrap();
+    }
 }

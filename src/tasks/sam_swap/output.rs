@@ -26,49 +26,49 @@ impl Judged<'_> {
         })
     }
 
-    /// The mean IoU of every bucket, each instance of the same weight, with the bootstrap interval
-    /// over images; a bucket without instances has none.
-    pub fn metrics(
-        &self,
-        mut record: RecordBuilder,
-        prompt: PromptKind,
-        seed: u64,
-    ) -> RecordBuilder {
-        for bucket in Bucket::EVERY {
-            // (sum, instances) of each image that has some; the mean is over the values in the
-            // file's order.
-            let mut images: Vec<(f64, usize)> = Vec::new();
-            let (mut sum, mut count) = (0.0, 0);
-            for (_, instances) in self.images() {
-                let held = instances.filter(|(i, _)| bucket.holds(i.area, i.crowd));
-                let values: Vec<f64> = held.map(|(_, o)| iou(o.intersection, o.union)).collect();
-                if !values.is_empty() {
-                    sum = values.iter().fold(sum, |sum, value| sum + value);
-                    count += values.len();
-                    images.push((values.iter().sum(), values.len()));
-                }
+    /// The mean IoU of every bucket that holds an instance, each instance of the same weight, with
+    /// the bootstrap interval over images.
+    pub fn means(&self, seed: u64) -> Vec<(Bucket, Metric)> {
+        let mean = |bucket| Some((bucket, self.mean(bucket, seed)?));
+        Bucket::EVERY.into_iter().filter_map(mean).collect()
+    }
+
+    fn mean(&self, bucket: Bucket, seed: u64) -> Option<Metric> {
+        // (sum, instances) of each image that has some.
+        let mut images: Vec<(f64, usize)> = Vec::new();
+        // Over all in one row, as the harness adds them up.
+        let (mut sum, mut count) = (0.0, 0);
+        for (_, instances) in self.images() {
+            let held = instances.filter(|(i, _)| bucket.holds(i.area, i.crowd));
+            let values: Vec<f64> = held.map(|(_, o)| iou(o.intersection, o.union)).collect();
+            if !values.is_empty() {
+                sum = values.iter().fold(sum, |sum, value| sum + value);
+                count += values.len();
+                images.push((values.iter().sum(), values.len()));
             }
-            if count == 0 {
-                continue;
-            }
-            let interval = bootstrap::interval(images.len(), seed, |chosen| {
-                let drawn = chosen.iter().map(|&image| images[image]);
-                let (sum, count) = drawn.fold((0.0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
-                sum / count as f64
-            });
+        }
+        let interval = bootstrap::interval(images.len(), seed, |chosen| {
+            let drawn = chosen.iter().map(|&image| images[image]);
+            let (sum, count) = drawn.fold((0.0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+            sum / count as f64
+        });
+        (count > 0).then(|| Metric {
+            value: sum / count as f64,
+            low: interval.map(|i| i.0),
+            high: interval.map(|i| i.1),
+            n: Some(count as u64),
+        })
+    }
+
+    /// Adds the means to a record.
+    pub fn metrics(&self, record: RecordBuilder, prompt: PromptKind, seed: u64) -> RecordBuilder {
+        self.means(seed).into_iter().fold(record, |record, (bucket, mean)| {
             let metric = match prompt {
                 PromptKind::Box => bucket.of_boxes(),
                 PromptKind::Point => bucket.of_points(),
             };
-            let value = Metric {
-                value: sum / count as f64,
-                low: interval.map(|i| i.0),
-                high: interval.map(|i| i.1),
-                n: Some(count as u64),
-            };
-            record = record.metric(metric, value);
-        }
-        record
+            record.metric(metric, mean)
+        })
     }
 
     /// A row per instance.
