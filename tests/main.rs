@@ -16,6 +16,7 @@ mod detection_heads;
 mod distill;
 mod eradio;
 mod features;
+mod first_commands;
 mod hub;
 mod imagenet;
 mod imagenet_figures;

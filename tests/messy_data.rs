@@ -256,28 +256,106 @@ fn members_that_lead_out_of_a_tar_are_left_out() {
     );
 }
 
+/// GNU tar's four ways to leave zeros out: the bytes are those of the file, holes and all.
 #[test]
-fn sparse_members_are_told() {
+fn sparse_members_are_read() {
+    use std::os::unix::fs::FileExt;
     let dir = tree(&["t/a/2.jpg", "t/b/3.jpg"]);
-    let sparse = fs::File::create(dir.path().join("t/a/1.jpg")).unwrap();
-    sparse.set_len(1 << 20).unwrap();
-    for format in ["gnu", "posix"] {
-        let name = format!("{format}.tar");
+    let path = dir.path().join("t/a/1.jpg");
+    let holey = fs::File::create(&path).unwrap();
+    // More parts than a header and one extended header hold (4 and 21).
+    for part in 0..30u64 {
+        let bytes = vec![part as u8 + 1; 4096];
+        holey.write_all_at(&bytes, part * 65_536).unwrap();
+    }
+    holey.set_len(30 * 65_536 + 5).unwrap();
+    fs::hard_link(&path, dir.path().join("t/b/4.jpg")).unwrap();
+    let expected = fs::read(&path).unwrap();
+    for (format, version) in [
+        ("gnu", "0.0"),
+        ("posix", "0.0"),
+        ("posix", "0.1"),
+        ("posix", "1.0"),
+    ] {
+        let name = format!("{format}-{version}.tar");
         let done = std::process::Command::new("tar")
             .current_dir(dir.path())
+            .args(["--sparse", "--hole-detection=raw", "--format", format])
             .args([
-                "--sparse", "--format", format, "-cf", &name, "-C", "t", "a", "b",
+                "--sparse-version",
+                version,
+                "-cf",
+                &name,
+                "-C",
+                "t",
+                "a",
+                "b",
             ])
             .status();
         assert!(done.unwrap().success());
-        let set = open(&dir.path().join(&name));
-        assert_eq!(set.val.as_ref().unwrap().len(), 2, "{format}");
+        let archive = dir.path().join(&name);
         assert!(
-            set.warnings.join("\n").contains("sparse members"),
-            "{format}: {:?}",
-            set.warnings
+            fs::metadata(&archive).unwrap().len() < 400_000,
+            "{name} has no holes"
         );
+        let set = open(&archive);
+        assert!(set.warnings.is_empty(), "{name}: {:?}", set.warnings);
+        let source = &set.val.as_ref().unwrap();
+        let keys: Vec<&str> = (0..source.len()).map(|i| source.key(i)).collect();
+        assert_eq!(keys, ["a/1.jpg", "a/2.jpg", "b/3.jpg", "b/4.jpg"], "{name}");
+        for (index, bytes) in [(0, &expected[..]), (1, b"t/a/2.jpg"), (3, &expected[..])] {
+            assert!(source.read(index).unwrap() == bytes, "{name} {index}");
+        }
     }
+}
+
+/// A map that lies is damage, and costs no memory.
+#[test]
+fn damaged_sparse_members_are_told() {
+    let dir = tree(&[]);
+    let path = dir.path().join("x.tar");
+    let write = |size: &str, map: &str| {
+        let mut builder = tar::Builder::new(fs::File::create(&path).unwrap());
+        builder
+            .append_pax_extensions([
+                ("GNU.sparse.major", b"0".as_slice()),
+                ("GNU.sparse.name", b"a/1.jpg"),
+                ("GNU.sparse.size", size.as_bytes()),
+                ("GNU.sparse.map", map.as_bytes()),
+            ])
+            .unwrap();
+        for name in ["GNUSparseFile.1/1.jpg", "b/2.jpg"] {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(4);
+            header.set_mode(0o644);
+            builder
+                .append_data(&mut header, name, &b"data"[..])
+                .unwrap();
+        }
+        builder.finish().unwrap();
+    };
+    write("10", "6,4");
+    let set = open(&path);
+    let source = &set.val.as_ref().unwrap();
+    assert_eq!(source.read(0).unwrap(), b"\0\0\0\0\0\0data");
+    for (size, map, told) in [
+        ("10", "8,4", "overlap or reach past its end"),
+        ("10", "4,2,4,2", "overlap or reach past its end"),
+        ("60000000", "0,4000000", "reaches past the end"),
+        ("10", "6", "ends in the middle"),
+        ("10", "6,x", "is no number"),
+    ] {
+        write(size, map);
+        let error = error(&path);
+        assert!(error.contains(told), "{map}: {error}");
+    }
+    write("99999999999999", "0,4");
+    let set = open(&path);
+    let told = set.warnings.join("\n");
+    assert!(
+        told.contains("sparse members of more than 64 MiB: 1"),
+        "{told}"
+    );
 }
 
 #[test]

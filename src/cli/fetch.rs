@@ -85,6 +85,12 @@ fn what<'a>(name: &str, catalogue: &'a Catalogue) -> Result<Wanted<'a>> {
         .map_err(|e| Error::usage(format!("{e}; data sets: radio-eval datasets")))?;
     let own = entry.repositories().next();
     let Some(from) = entry.repository(name).or(own) else {
+        if !entry.page.is_empty() {
+            return Err(Error::usage(format!(
+                "{} is not on the Hugging Face hub; get it from {} and name the file with --weights",
+                entry.name, entry.page
+            )));
+        }
         return Err(Error::usage(format!(
             "{} is in no repository: its weights ship with this tool or were never released",
             entry.name

@@ -5,14 +5,18 @@ pub mod cache;
 pub mod choices;
 pub mod coco;
 pub mod common;
+pub mod completions;
 pub mod datasets;
+pub mod distill;
 pub mod distill_case;
 pub mod features;
 pub mod fetch;
 pub mod imagenet;
 pub mod latency;
+pub mod latency_comparison;
 pub mod latency_sweep;
 pub mod logging;
+pub mod man;
 pub mod models;
 pub mod numbers;
 pub mod recipe;
@@ -56,6 +60,9 @@ pub enum Command {
     Ade20k(Box<ade20k::Ade20kArgs>),
     Coco(Box<coco::CocoArgs>),
     VlmExport(Box<vlm_export::VlmExportArgs>),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
+    Distill(Box<distill::DistillArgs>),
     DistillCase(distill_case::DistillCaseArgs),
 }
 
@@ -82,7 +89,10 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Cache(args) => cache::run(&args),
         Command::Ade20k(args) => ade20k::run(&args, progress),
         Command::Coco(args) => coco::run(&args, progress),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
         Command::VlmExport(args) => vlm_export::run(&args, progress, cli.quiet),
+        Command::Distill(args) => distill::run(&args, progress),
         Command::DistillCase(args) => distill_case::run(&args),
     }
 }

@@ -15,6 +15,7 @@ pub mod geometry;
 pub mod image;
 pub mod labelled;
 pub mod loader;
+pub mod order;
 pub mod paths;
 pub mod pictures;
 pub mod pipeline;

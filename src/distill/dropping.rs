@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-/// `losses` and uniform `draws`, both [B,T] -> 1 where a teacher stays for an image, else 0: a
+/// `losses` and uniform `draws`, both `[B,T]` -> 1 where a teacher stays for an image, else 0: a
 /// teacher whose draw is below `probability` is dropped, except the one with the image's highest
 /// loss (on a tie the first).
 pub fn keep(losses: &Tensor, draws: &Tensor, probability: f64) -> Tensor {

@@ -45,7 +45,7 @@ pub struct MicroBatch {
     pub images: Tensor,
     /// One per teacher; `None` where the teacher does not see this partition.
     pub targets: Vec<Option<Target>>,
-    /// Uniform draws [b,T], where teachers are dropped.
+    /// Uniform draws `[b,T]`, where teachers are dropped.
     pub drop_draws: Option<Tensor>,
 }
 
@@ -77,6 +77,18 @@ pub struct StepLosses {
     pub partitions: Vec<IndexMap<String, IndexMap<&'static str, f64>>>,
     /// In the order of the objective's terms.
     pub terms: Vec<f64>,
+}
+
+impl StepLosses {
+    /// The first number that is not finite, with its name.
+    pub fn not_finite(&self) -> Option<(String, f64)> {
+        let of_teachers = self.teachers.iter().flat_map(|(teacher, values)| {
+            let named = values.iter();
+            named.map(move |(name, value)| (format!("{teacher}.{name}"), *value))
+        });
+        let mut all = of_teachers.chain([("total".to_string(), self.total)]);
+        all.find(|(_, value)| !value.is_finite())
+    }
 }
 
 /// What an update did.
@@ -330,7 +342,7 @@ impl Learner {
     }
 }
 
-/// The weighted loss of every image and teacher, [b,T].
+/// The weighted loss of every image and teacher, `[b,T]`.
 fn weighted(terms: &[Term], losses: &[ImageLosses], count: i64, device: Device) -> Result<Tensor> {
     let of_teacher = |teacher: usize| {
         let own = terms.iter().filter(|term| term.teacher == teacher);

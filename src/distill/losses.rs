@@ -7,12 +7,12 @@ const MIN_LENGTH: f64 = 1e-8;
 /// Smallest square of a chord, for the gradient of its length.
 const MIN_CHORD_SQUARED: f64 = 1e-24;
 
-/// Length over the last axis, which is kept: [.., D] -> [.., 1].
+/// Length over the last axis, which is kept: `[.., D]` -> `[.., 1]`.
 fn length(x: &Tensor) -> Tensor {
     x.norm_scalaropt_dim(2.0, [-1i64].as_slice(), true)
 }
 
-/// 1 - cos over the last axis: [.., D] twice -> [..].
+/// 1 - cos over the last axis: `[.., D]` twice -> `[..]`.
 pub fn cosine_distance(x: &Tensor, y: &Tensor) -> Tensor {
     let dot = (x * y).sum_dim_intlist([-1i64].as_slice(), true, x.kind());
     let lengths = length(x).clamp_min(MIN_LENGTH) * length(y).clamp_min(MIN_LENGTH);
@@ -21,7 +21,7 @@ pub fn cosine_distance(x: &Tensor, y: &Tensor) -> Tensor {
     distance.squeeze_dim(-1)
 }
 
-/// Squared angle over the teacher's dispersion: [B,D] twice -> `[B]`. The angle is
+/// Squared angle over the teacher's dispersion: `[B,D]` twice -> `[B]`. The angle is
 /// 2 atan2(|x-y|, |x+y|) of unit vectors, which stays exact where acos of a cosine near 1 does not.
 pub fn angle_loss(x: &Tensor, y: &Tensor, dispersion: f64) -> Tensor {
     let x = x / length(x).clamp_min(MIN_LENGTH);
@@ -36,7 +36,7 @@ pub fn angle_loss(x: &Tensor, y: &Tensor, dispersion: f64) -> Tensor {
     angle.square() / dispersion
 }
 
-/// Mean squared angle of [n,D] teacher summaries to their mean direction (C-RADIOv4, arXiv
+/// Mean squared angle of `[n,D]` teacher summaries to their mean direction (C-RADIOv4, arXiv
 /// 2601.17237, as spec/distillation.md reads it).
 pub fn dispersion(y: &Tensor) -> f64 {
     let unit = y / length(y).clamp_min(MIN_LENGTH);
@@ -46,13 +46,13 @@ pub fn dispersion(y: &Tensor) -> f64 {
         .double_value(&[])
 }
 
-/// Smooth-L1 with threshold `beta`, mean over the last axis: [.., D] twice -> [..].
+/// Smooth-L1 with threshold `beta`, mean over the last axis: `[.., D]` twice -> `[..]`.
 pub fn smooth_l1(x: &Tensor, y: &Tensor, beta: f64) -> Tensor {
     x.smooth_l1_loss(y, Reduction::None, beta)
         .mean_dim([-1i64].as_slice(), false, x.kind())
 }
 
-/// Both maps ([B,N,C] on their grids of rows and columns) on the grid that is the larger one along
+/// Both maps (`[B,N,C]` on their grids of rows and columns) on the grid that is the larger one along
 /// each axis; only a map that is smaller somewhere is resized (bilinear, no antialiasing).
 pub fn match_grids(
     x: &Tensor,
@@ -115,7 +115,7 @@ pub struct FeatureTerms {
 }
 
 impl FeatureLoss {
-    /// Of two maps [B,N,C] on one grid.
+    /// Of two maps `[B,N,C]` on one grid.
     pub fn apply(self, x: &Tensor, y: &Tensor, mixture: Mixture) -> FeatureTerms {
         let over_tokens = |z: Tensor| z.mean_dim([1i64].as_slice(), false, z.kind());
         match self {

@@ -4,11 +4,17 @@
 
 pub mod balance;
 pub mod case;
+pub mod config;
 pub mod dropping;
 pub mod ema;
 pub mod learner;
+pub mod log;
 pub mod losses;
 pub mod objective;
 pub mod optimiser;
+pub mod run;
 pub mod schedule;
 pub mod standardise;
+pub mod stream;
+pub mod student;
+pub mod teacher;

@@ -56,10 +56,26 @@ pub struct Objective {
 
 /// A teacher's outputs for a batch, in any floating kind.
 pub struct Target {
-    /// [B,D]
+    /// `[B,D]`
     pub summary: Option<Tensor>,
-    /// [B,N,C] as the teacher gives them, on their grid of rows and columns.
+    /// `[B,N,C]` as the teacher gives them, on their grid of rows and columns.
     pub features: Option<(Tensor, (i64, i64))>,
+}
+
+impl Target {
+    /// Some of its rows, as `narrow` chooses them.
+    pub fn narrowed(
+        &self,
+        narrow: impl Fn(&Tensor) -> Result<Tensor, tch::TchError>,
+    ) -> Result<Self> {
+        Ok(Target {
+            summary: self.summary.as_ref().map(&narrow).transpose()?,
+            features: match &self.features {
+                Some((map, grid)) => Some((narrow(map)?, *grid)),
+                None => None,
+            },
+        })
+    }
 }
 
 /// One teacher's losses `[B]`; absent where the weight is 0 or the teacher is.

@@ -50,6 +50,8 @@ pub trait Architecture: Sync {
 pub static ARCHITECTURES: &[&dyn Architecture] = &[
     &super::dinov2::DinoV2Architecture,
     &super::eradio::ERadio,
+    // Before CLIP, whose names its tower has.
+    &super::pe::PeArchitecture,
     &super::clip::ClipArchitecture,
     &super::torchscript::TorchScript,
     // Before the ViT, whose patch generator it shares.

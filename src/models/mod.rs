@@ -1,6 +1,7 @@
 //! Backbones: students, teachers and users' TorchScript files behind one trait.
 
 pub mod architecture;
+pub mod attention_pool;
 pub mod backbone;
 pub mod clip;
 pub mod derived;
@@ -13,6 +14,7 @@ pub mod internvit;
 pub mod layers;
 pub mod normalise;
 pub mod options;
+pub mod pe;
 pub mod positions;
 pub mod radio;
 pub mod radio1d;
@@ -32,5 +34,5 @@ pub use backbone::{AdaptorFeatures, Backbone, BackboneInfo, Features, Intermedia
 pub use eradio::Window;
 pub use options::{BuildOptions, Flag, Purpose};
 pub use request::{Aggregation, AlphaScheme, Indices, IntermediateRequest, Request};
-pub use resolve::{ModelSpec, Resolved, architecture_of, resolve};
+pub use resolve::{ModelSpec, Resolved, architecture_of, locate, resolve};
 pub use text::TextTower;

@@ -1,4 +1,4 @@
-//! Position tables resized to another grid: four rules that do not agree with each other.
+//! Position tables resized to another grid: rules that do not agree with each other.
 //!
 //! open_clip, timm, transformers and the DINOv2 hub each resample differently (spec/teachers.md
 //! §1.4), and antialiased and plain bicubic differ even when enlarging (cubic coefficient -0.5
@@ -22,6 +22,8 @@ pub enum Resample {
     PlainOffset,
     /// Rule D, antialiased bilinear: SigLIP2 NaFlex.
     AntialiasBilinear,
+    /// Plain bilinear: PE.
+    Bilinear,
 }
 
 impl Resample {
@@ -32,6 +34,7 @@ impl Resample {
             Resample::Plain => "bicubic",
             Resample::PlainOffset => "bicubic, scale (h+0.1)/M",
             Resample::AntialiasBilinear => "antialiased bilinear",
+            Resample::Bilinear => "bilinear",
         }
     }
 
@@ -54,6 +57,7 @@ impl Resample {
             Resample::AntialiasBilinear => {
                 map.internal_upsample_bilinear2d_aa(size, false, None, None)
             }
+            Resample::Bilinear => map.upsample_bilinear2d(size, false, None, None),
         };
         map.permute([0, 2, 3, 1]).reshape([h * w, -1])
     }

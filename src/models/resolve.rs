@@ -33,14 +33,6 @@ pub struct Resolved {
 pub fn resolve(spec: &ModelSpec, options: &BuildOptions) -> Result<Resolved> {
     let path = Path::new(&spec.model);
     let (entry, checkpoint) = open(spec)?;
-    if let (None, Ok(shadowed)) = (entry, zoo::find(&spec.model)) {
-        tracing::warn!(
-            "--model {} is taken as {}, which is here, and not as the zoo's {}; rename it to mean the zoo's",
-            spec.model,
-            path.display(),
-            shadowed.name
-        );
-    }
     let mut options = options.clone();
     if let Some(entry) = entry {
         options.zoo_hints = (entry.hints)();
@@ -75,7 +67,15 @@ pub fn architecture_of(spec: &ModelSpec) -> Result<&'static dyn Architecture> {
 fn open(spec: &ModelSpec) -> Result<(Option<&'static ZooEntry>, Checkpoint)> {
     let path = Path::new(&spec.model);
     let entry = match zoo::find(&spec.model) {
-        Ok(_) if spec.random_weights.is_none() && spec.weights.is_none() && is_weights(path) => {
+        Ok(entry)
+            if spec.random_weights.is_none() && spec.weights.is_none() && is_weights(path) =>
+        {
+            tracing::warn!(
+                "--model {} is taken as {}, which is here, and not as the zoo's {}; rename it to mean the zoo's",
+                spec.model,
+                path.display(),
+                entry.name
+            );
             None
         }
         Ok(entry) => Some(entry),
@@ -118,6 +118,12 @@ pub fn locate_in(entry: &ZooEntry, repository: Option<Repository>) -> Result<Pat
         Some(repository) => vec![repository],
         None => entry.repositories().collect(),
     };
+    if places.is_empty() && !entry.page.is_empty() {
+        return Err(Error::model(format!(
+            "the weights of {} are not on this machine; get them from {} and name the file with --weights",
+            entry.name, entry.page
+        )));
+    }
     let Some(first) = places.first() else {
         return Err(Error::model(format!(
             "no weights of {} were released; name your own with --weights, or use --random-weights where no accuracy is measured",
@@ -135,8 +141,12 @@ pub fn locate_in(entry: &ZooEntry, repository: Option<Repository>) -> Result<Pat
             None => entry.name,
         };
         Error::model(format!(
-            "the weights of {} are not on this machine; fetch {}/{} with `radio-eval fetch {named}`, or name them with --weights",
-            entry.name, first.repo, first.file
+            "the weights of {} are not on this machine\n  looked for: {}, the Hugging Face cache ({})\n  your copy: --weights PATH (a file or a folder)\n  get them: radio-eval fetch {named} ({}/{}), nothing is downloaded unasked",
+            entry.name,
+            folder.display(),
+            places.iter().map(|place| place.repo).collect::<Vec<_>>().join(", "),
+            first.repo,
+            first.file
         ))
     })
 }

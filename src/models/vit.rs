@@ -252,6 +252,7 @@ pub fn encode(
 /// The letter that names a width, as in `ViT-L/14`.
 pub fn size_name(width: i64) -> String {
     match width {
+        192 => "T".into(),
         384 => "S".into(),
         768 => "B".into(),
         1024 => "L".into(),

@@ -10,7 +10,6 @@ pub mod finished;
 mod font;
 pub mod knn;
 pub mod latency;
-mod order;
 mod palette;
 pub mod sam_swap;
 pub mod segmentation;

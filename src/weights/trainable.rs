@@ -251,8 +251,9 @@ impl Trainable {
         }
     }
 
-    /// Current values in the shapes and under the keys of the file.
-    fn by_key(&self) -> Result<IndexMap<String, Tensor>> {
+    /// Current values of all that the network reads and trains, in the shapes and under the keys of
+    /// the file, fp32; buffers that follow from parameters are computed anew.
+    pub fn by_key(&self) -> Result<IndexMap<String, Tensor>> {
         let _no_grad = tch::no_grad_guard();
         let mut values = IndexMap::new();
         let mut put = |key: &str, value: Tensor| -> Result<()> {

@@ -3,6 +3,7 @@
 
 mod cases;
 mod functions;
+mod run;
 
 use crate::common::shared;
 use serde_json::Value;

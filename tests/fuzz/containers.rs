@@ -58,6 +58,46 @@ pub fn tar(bytes: &mut [u8]) {
     }
 }
 
+/// Tar files with a sparse member: the old kind, and PAX 0.1 and 1.0.
+pub fn sparse_tars() -> [Vec<u8>; 3] {
+    let mut old = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::GNUSparse);
+    header.set_size(8);
+    let gnu = header.as_gnu_mut().expect("a GNU header");
+    gnu.set_real_size(2048);
+    gnu.sparse[0].set_offset(2040);
+    gnu.sparse[0].set_length(8);
+    old.append_data(&mut header, "a.jpg", &b"12345678"[..])
+        .expect("a member");
+    let pax = |keys: &[(&str, &str)], data: &[u8]| {
+        let mut tar = tar::Builder::new(Vec::new());
+        let keys = keys.iter().map(|(key, value)| (*key, value.as_bytes()));
+        tar.append_pax_extensions(keys).expect("extensions");
+        let mut header = tar::Header::new_ustar();
+        header.set_size(data.len() as u64);
+        tar.append_data(&mut header, "GNUSparseFile.1/a.jpg", data)
+            .expect("a member");
+        tar.into_inner().expect("a tar file")
+    };
+    let first = [
+        ("GNU.sparse.name", "a.jpg"),
+        ("GNU.sparse.size", "2048"),
+        ("GNU.sparse.map", "512,4,1024,4"),
+    ];
+    let one = [
+        ("GNU.sparse.major", "1"),
+        ("GNU.sparse.minor", "0"),
+        ("GNU.sparse.name", "a.jpg"),
+        ("GNU.sparse.realsize", "2048"),
+    ];
+    let mut data = b"1\n512\n4\n".to_vec();
+    data.resize(512, 0);
+    data.extend(b"1234");
+    let old = old.into_inner().expect("a tar file");
+    [old, pax(&first, b"12345678"), pax(&one, &data)]
+}
+
 /// A tar file of `members`; a name that ends in `/` is a folder.
 pub fn tar_of(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());

@@ -243,7 +243,8 @@ pub fn tar_of_images() -> Target {
         ]),
         containers::tar_of(&[("d/", b""), ("n01.tar", &inner), (&long, b"picture")]),
     ];
-    Target::new(files.to_vec(), |bytes| {
+    let files = files.into_iter().chain(containers::sparse_tars());
+    Target::new(files.collect(), |bytes| {
         let tree = told(FileTree::open_tar(&file("val.tar", bytes)))?;
         for index in 0..tree.len() {
             told(tree.read(index))?;

@@ -144,6 +144,16 @@ fn clip() {
 }
 
 #[test]
+fn pe() {
+    for (case, size) in [("core", (20, 8)), ("spatial_g", (16, 12))] {
+        let weights = fixture(&format!("teachers/pe/{case}.safetensors"));
+        let mut own = Checkpoint::open(&weights).expect("a fixture");
+        own.config = json!({"use_rope2d": true, "patch_size": 4, "heads": 2});
+        check(case, &own, size);
+    }
+}
+
+#[test]
 fn dinov2() {
     check("mini-dino", &random("mini-dino"), (126, 98));
 }

@@ -1,8 +1,8 @@
 use super::{Golden, bf16_agrees, cases, dimmed, edited, model, open, run};
 use radio_eval::models::architecture::build;
 use radio_eval::models::normalise::IMAGENET;
-use radio_eval::models::{BuildOptions, ModelSpec, resolve};
-use radio_eval::weights::Checkpoint;
+use radio_eval::models::{BuildOptions, ModelSpec, recognise, resolve, zoo};
+use radio_eval::weights::{Checkpoint, StateDict, WeightSource};
 use serde_json::json;
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
@@ -269,4 +269,51 @@ fn random_weights_have_the_published_size() {
         assert_eq!(Some(info.parameters), resolved.entry.unwrap().parameters);
         assert_eq!(info.preferred, (224, 224));
     }
+}
+
+/// Franca's release: the teacher of its trainer, in chunks and gates, with a RASA head that its own
+/// loader leaves out too.
+#[test]
+fn franca_is_a_dinov2() {
+    let Some(folder) = crate::common::shared("golden/teachers/dinov2_swiglu") else {
+        return;
+    };
+    let plain = open(
+        &folder.join("hub.safetensors"),
+        &folder.join("hub_config.json"),
+    );
+    let expected = model(&plain, &BuildOptions::default());
+    let mut released: StateDict = (plain.tensors().unwrap().iter())
+        .map(|(name, tensor)| (format!("teacher.backbone.{name}"), tensor.clone()))
+        .collect();
+    let one = released.values().next().unwrap().clone();
+    for beside in [
+        "teacher.backbone.rasa_head.pos_pred.weight",
+        "teacher.dino_head.mlp.0.weight",
+    ] {
+        released.insert(beside.into(), one.clone());
+    }
+    let file = Checkpoint {
+        source: WeightSource::File(released),
+        ..plain.clone()
+    };
+    let found = recognise::find(&file).unwrap();
+    assert_eq!(found.architecture.name(), "dinov2");
+    let network = found.build(&BuildOptions::default()).unwrap();
+    let x = Tensor::rand([1, 3, 56, 84], (Kind::Float, Device::Cpu));
+    assert_eq!(
+        run(network.as_ref(), &x, &[]).summary,
+        run(expected.as_ref(), &x, &[]).summary
+    );
+
+    let random = Checkpoint::random((zoo::find("franca-b").unwrap().config)(), 1);
+    let network = build(&random, &BuildOptions::default()).unwrap();
+    assert_eq!(
+        Some(network.info().parameters),
+        zoo::find("franca-b").unwrap().parameters
+    );
+    assert_eq!(
+        network.info().settings["positions"],
+        "bicubic, scale (h+0.1)/M"
+    );
 }

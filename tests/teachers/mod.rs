@@ -4,6 +4,7 @@ mod clip;
 mod dinov2;
 mod dinov3;
 mod internvit;
+mod pe;
 mod sam;
 mod siglip;
 

@@ -45,7 +45,8 @@ pub fn text(row: &Row) -> String {
     add("licence", row.licence.to_string());
     match (row.role, row.repositories.as_slice()) {
         ("mini", _) => add("weights", "shipped with this tool".to_string()),
-        (_, []) => add("weights", "none were released".to_string()),
+        (_, []) if row.page.is_empty() => add("weights", "none were released".to_string()),
+        (_, []) => add("weights", row.page.to_string()),
         (_, places) => {
             for place in places {
                 add("weights", format!("{}/{}", place.repo, place.file));

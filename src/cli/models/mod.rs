@@ -43,6 +43,8 @@ struct Row {
     teachers: &'static [&'static str],
     licence: &'static str,
     repo: &'static str,
+    /// Page with the weights, where they are in no repository.
+    page: &'static str,
     file: &'static str,
     /// Every place on the hub with these weights.
     repositories: Vec<Repository>,
@@ -70,6 +72,7 @@ impl Row {
             teachers: entry.teachers,
             licence: entry.licence,
             repo: entry.repo,
+            page: entry.page,
             file: entry.file,
             repositories: entry.repositories().collect(),
             weights: locate(entry).ok(),
@@ -81,6 +84,7 @@ impl Row {
     fn source(&self) -> String {
         match (self.role, self.repo) {
             ("mini", _) => "shipped".to_string(),
+            (_, "") if !self.page.is_empty() => self.page.to_string(),
             (_, "") => "no weights released".to_string(),
             (_, repo) => format!("{repo} {}", self.file),
         }

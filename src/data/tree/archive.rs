@@ -2,20 +2,25 @@
 
 use super::LeftOut;
 use super::links::{Link, resolve};
+use super::sparse::{self, Extent};
 use crate::runtime::interrupt;
 use crate::{Error, Result};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use tar::EntryType;
 
 /// Where a member lies: which tar file, and which of its bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
     pub archive: u32,
     pub offset: u64,
+    /// Size of the file, holes and all.
     pub len: u64,
+    /// The parts that are stored from `offset` on, where the rest are holes.
+    pub extents: Option<Arc<Vec<Extent>>>,
 }
 
 /// A member's name and place.
@@ -51,6 +56,7 @@ pub fn index(path: &Path, archive: u32, left_out: &mut LeftOut) -> Result<(File,
         archive,
         offset: 0,
         len,
+        extents: None,
     };
     let mut listing = Listing {
         path,
@@ -59,7 +65,7 @@ pub fn index(path: &Path, archive: u32, left_out: &mut LeftOut) -> Result<(File,
         links: Vec::new(),
         left_out,
     };
-    listing.list(whole, "")?;
+    listing.list(&whole, "")?;
     let Listing { members, links, .. } = listing;
     let members = last_of_each(members);
     let members = resolve(members, links, left_out);
@@ -87,23 +93,30 @@ impl Listing<'_> {
         Error::file(self.path, format!("is not a readable tar file ({reason})"))
     }
 
-    fn list(&mut self, span: Span, prefix: &str) -> Result<()> {
+    fn list(&mut self, span: &Span, prefix: &str) -> Result<()> {
         let mut archive = tar::Archive::new(Section {
             file: self.file,
-            span,
+            span: span.clone(),
             position: 0,
         });
         for entry in archive.entries_with_seek().map_err(|e| self.damaged(e))? {
             interrupt::check()?;
             let mut entry = entry.map_err(|e| self.damaged(e))?;
             let kind = entry.header().entry_type();
-            let stored = entry.path().map_err(|e| self.damaged(e))?.into_owned();
-            let shown = stored.to_string_lossy().into_owned();
             let is_link = kind.is_symlink() || kind.is_hard_link();
-            let is_file = kind.is_file() || kind == EntryType::Continuous;
-            if kind.is_gnu_sparse() || (is_file && is_pax_sparse(&mut entry)) {
+            let is_file = kind.is_file() || kind.is_gnu_sparse() || kind == EntryType::Continuous;
+            let mut holes = match is_file {
+                true => sparse::find(&mut entry, self.file, span).map_err(|e| self.damaged(e))?,
+                false => None,
+            };
+            let stored = match holes.as_mut().and_then(|sparse| sparse.name.take()) {
+                Some(name) => PathBuf::from(name),
+                None => entry.path().map_err(|e| self.damaged(e))?.into_owned(),
+            };
+            let shown = stored.to_string_lossy().into_owned();
+            if holes.as_ref().is_some_and(sparse::is_too_large) {
                 self.left_out
-                    .push("sparse members (pack them without tar's --sparse)", &shown);
+                    .push("sparse members of more than 64 MiB", &shown);
                 continue;
             }
             if !is_file && !is_link {
@@ -132,8 +145,11 @@ impl Listing<'_> {
                 });
                 continue;
             }
-            let (start, len) = (entry.raw_file_position(), entry.size());
-            if start.checked_add(len).is_none_or(|end| end > span.len) {
+            let (start, len) = match &holes {
+                Some(sparse) => (sparse.start, sparse.size),
+                None => (entry.raw_file_position(), entry.size()),
+            };
+            if holes.is_none() && start.checked_add(len).is_none_or(|end| end > span.len) {
                 return Err(self.damaged(format!(
                     "`{name}` reaches past the end: the file is truncated; fetch it again"
                 )));
@@ -142,10 +158,16 @@ impl Listing<'_> {
                 archive: span.archive,
                 offset: span.offset + start,
                 len,
+                extents: holes.map(|sparse| sparse.extents),
             };
             let ending = name.len().saturating_sub(4);
             match name.is_char_boundary(ending) && name[ending..].eq_ignore_ascii_case(".tar") {
-                true if prefix.is_empty() => self.list(member, &format!("{}/", &name[..ending]))?,
+                true if prefix.is_empty() && member.extents.is_some() => self
+                    .left_out
+                    .push("sparse tar files (pack them without tar's --sparse)", &name),
+                true if prefix.is_empty() => {
+                    self.list(&member, &format!("{}/", &name[..ending]))?
+                }
                 _ => self.members.push((name, member)),
             }
         }
@@ -169,16 +191,6 @@ fn inside(stored: &Path) -> Option<String> {
 
 fn is_hidden(part: &str) -> bool {
     part.starts_with('.') || part == "__MACOSX"
-}
-
-/// Sparse files of the PAX kind are told in extended headers only.
-fn is_pax_sparse<R: Read>(entry: &mut tar::Entry<'_, R>) -> bool {
-    let Ok(Some(extensions)) = entry.pax_extensions() else {
-        return false;
-    };
-    extensions
-        .flatten()
-        .any(|extension| extension.key_bytes().starts_with(b"GNU.sparse."))
 }
 
 /// A part of a file, for indexing a tar inside a tar.

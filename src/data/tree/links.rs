@@ -68,10 +68,10 @@ pub fn resolve(members: Vec<Member>, links: Vec<Link>, left_out: &mut LeftOut) -
 }
 
 /// The file a link leads to, or all files of the folder.
-fn link_target<S: Copy>(files: &BTreeMap<String, S>, link: &Link) -> Option<Vec<(String, S)>> {
+fn link_target<S: Clone>(files: &BTreeMap<String, S>, link: &Link) -> Option<Vec<(String, S)>> {
     let target = link.target()?;
     if let Some(span) = files.get(&target) {
-        return Some(vec![(link.name.clone(), *span)]);
+        return Some(vec![(link.name.clone(), span.clone())]);
     }
     let folder = format!("{target}/");
     // A link to a folder that it lies in would never end.
@@ -81,7 +81,12 @@ fn link_target<S: Copy>(files: &BTreeMap<String, S>, link: &Link) -> Option<Vec<
     let below: Vec<(String, S)> = files
         .range(folder.clone()..)
         .take_while(|(name, _)| name.starts_with(&folder))
-        .map(|(name, span)| (format!("{}/{}", link.name, &name[folder.len()..]), *span))
+        .map(|(name, span)| {
+            (
+                format!("{}/{}", link.name, &name[folder.len()..]),
+                span.clone(),
+            )
+        })
         .collect();
     (!below.is_empty()).then_some(below)
 }
@@ -96,8 +101,9 @@ mod tests {
             archive: 0,
             offset: 0,
             len: 1,
+            extents: None,
         };
-        let members = [("a/1.jpg", span), ("a/2.jpg", span)].map(|(n, s)| (n.to_string(), s));
+        let members = ["a/1.jpg", "a/2.jpg"].map(|name| (name.to_string(), span.clone()));
         let links = links.iter().map(|&(name, target, symbolic)| Link {
             name: name.to_string(),
             target: target.to_string(),

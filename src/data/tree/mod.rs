@@ -4,6 +4,7 @@ mod archive;
 mod folder;
 mod left_out;
 mod links;
+mod sparse;
 
 pub use left_out::LeftOut;
 
@@ -168,10 +169,15 @@ impl FileTree {
             let path = self.path(index);
             return std::fs::read(&path).map_err(|e| Error::file(&path, e));
         };
+        let archive = &self.archives[span.archive as usize];
+        let fail = |e| Error::file(self.path(index), e);
+        if let Some(extents) = &span.extents {
+            return sparse::read(archive, span.offset, span.len, extents).map_err(fail);
+        }
         let mut bytes = vec![0; span.len as usize];
-        self.archives[span.archive as usize]
+        archive
             .read_exact_at(&mut bytes, span.offset)
-            .map_err(|e| Error::file(self.path(index), e))?;
+            .map_err(fail)?;
         Ok(bytes)
     }
 
@@ -186,6 +192,11 @@ impl FileTree {
                 .map_err(fail)?;
             return Ok(bytes);
         };
+        if span.extents.is_some() {
+            let mut bytes = self.read(index)?;
+            bytes.truncate(most);
+            return Ok(bytes);
+        }
         let mut bytes = vec![0; span.len.min(most as u64) as usize];
         self.archives[span.archive as usize]
             .read_exact_at(&mut bytes, span.offset)

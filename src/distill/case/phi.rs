@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 /// Rows that go back and forth.
 const ROWS_AGAIN: i64 = 8;
 
-/// Reads every `<tag>.x` [n,C] of `input` and writes what the file format says about it. Of what
+/// Reads every `<tag>.x` `[n,C]` of `input` and writes what the file format says about it. Of what
 /// else the input holds, `<tag>.head_weight` and `head_bias` are folded, and `hadamard_N` and
 /// `hartley_N` made anew.
 pub fn run(input: &Path, output: &Path) -> Result<()> {

@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 
 const CPU: (Kind, Device) = (Kind::Double, Device::Cpu);
 
-/// [n,n] fp64: a Hadamard matrix over the root of n where one can be made, else the Hartley matrix,
+/// `[n,n]` fp64: a Hadamard matrix over the root of n where one can be made, else the Hartley matrix,
 /// which exists for every size. `true` where it is Hadamard's.
 pub fn orthonormal(n: i64) -> (Tensor, bool) {
     match plus_minus_one(n) {

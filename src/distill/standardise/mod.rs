@@ -36,9 +36,9 @@ pub enum Statistics {
     PhiS {
         /// `[C]`
         mean: Tensor,
-        /// [C,C]: y = matrix (x - mean)
+        /// `[C,C]`: y = matrix (x - mean)
         matrix: Tensor,
-        /// [C,C]: x = inverse y + mean
+        /// `[C,C]`: x = inverse y + mean
         inverse: Tensor,
     },
 }
@@ -47,7 +47,7 @@ pub enum Statistics {
 pub struct PhiS {
     /// `[C]`, ascending, none below 0
     pub eigenvalues: Tensor,
-    /// [C,C], an eigenvector a column
+    /// `[C,C]`, an eigenvector a column
     pub basis: Tensor,
     pub scale: f64,
     pub matrix: Tensor,
@@ -57,7 +57,7 @@ pub struct PhiS {
 }
 
 impl PhiS {
-    /// `covariance`: [C,C] fp64. Every eigenvector's entry of largest magnitude is made positive,
+    /// `covariance`: `[C,C]` fp64. Every eigenvector's entry of largest magnitude is made positive,
     /// so that the targets can be made again.
     ///
     /// # Errors
@@ -123,6 +123,11 @@ impl Statistics {
         self.converted(|t| t.to_kind(Kind::Float).to_device(device).contiguous())
     }
 
+    /// The same in fp64 on the CPU, for folding into a head.
+    pub fn for_export(&self) -> Self {
+        self.converted(|t| t.to_kind(Kind::Double).to_device(Device::Cpu))
+    }
+
     fn converted(&self, convert: impl Fn(&Tensor) -> Tensor) -> Self {
         match self {
             Statistics::None => Statistics::None,
@@ -142,7 +147,7 @@ impl Statistics {
         }
     }
 
-    /// The target of features [.., C].
+    /// The target of features `[.., C]`.
     pub fn apply(&self, x: &Tensor) -> Tensor {
         match self {
             Statistics::None => x.shallow_clone(),
@@ -160,7 +165,7 @@ impl Statistics {
         }
     }
 
-    /// Weight [u²C, H] and bias `[u²C]` of a feature head's last layer that then speaks in the
+    /// Weight `[u²C, H]` and bias `[u²C]` of a feature head's last layer that then speaks in the
     /// teacher's own units; the u² tokens it makes of one are folded block by block.
     pub fn fold_into(&self, weight: &Tensor, bias: &Tensor) -> (Tensor, Tensor) {
         let (inverse, mean) = match self {

@@ -9,7 +9,7 @@ pub struct Moments {
     pub count: i64,
     /// `[C]`
     pub mean: Tensor,
-    /// [C,C]
+    /// `[C,C]`
     pub products: Tensor,
 }
 
@@ -53,7 +53,7 @@ impl Moments {
         self.count = total;
     }
 
-    /// [C,C], divisor n - 1.
+    /// `[C,C]`, divisor n - 1.
     ///
     /// # Errors
     /// Fewer than two vectors came.

@@ -114,6 +114,8 @@ impl DinoV2 {
             key.strip_prefix(OUTSIDE)
                 .is_some_and(|key| key.starts_with("classifier."))
                 || matches!(key, "head.weight" | "head.bias")
+                // Franca's correction of patch tokens, which its loader leaves out unless asked.
+                || key.starts_with("rasa_head.")
         })?;
         model.info.parameters = store.parameters();
         constants.note(&mut model.info.settings);

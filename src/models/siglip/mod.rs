@@ -9,9 +9,9 @@
 
 mod config;
 
+use super::attention_pool::{AttentionPool, PoolConfig};
 use super::clip::{TRANSFORMERS, is_beside_image_tower};
-use super::derived::Derived;
-use super::layers::{Activation, LayerNorm, Linear, Mlp, attention};
+use super::layers::LayerNorm;
 use super::normalise::{self, Constants, Normalise};
 use super::positions::{Keep, Positions};
 use super::vit::{self, Block, BlockConfig, PatchEmbed, TokenSplit};
@@ -21,8 +21,7 @@ use super::{
 use crate::Result;
 use crate::weights::KeyPlace::Stacked;
 use crate::weights::{
-    Checkpoint, KeyLayout, KeyTable, LazyTensor, ParamStore, Params, Registry, Trainable,
-    WeightSource,
+    Checkpoint, KeyLayout, KeyTable, LazyTensor, ParamStore, Registry, Trainable, WeightSource,
 };
 use config::Config;
 use indexmap::IndexMap;
@@ -155,65 +154,6 @@ impl Architecture for SiglipArchitecture {
     }
 }
 
-/// Multi-head attention of one learned query over the tokens, then a residual MLP.
-struct AttentionPool {
-    /// [1, heads, 1, d]: the query does not depend on the input.
-    query: Derived,
-    /// [2C, C]: keys and values
-    kv: Linear,
-    proj: Linear,
-    norm: LayerNorm,
-    mlp: Mlp,
-}
-
-impl AttentionPool {
-    fn new(p: &Params, block: &BlockConfig, activation: Activation) -> Result<Self> {
-        let (width, heads) = (block.width, block.heads);
-        let latent = p.get("latent", &[1, 1, width])?;
-        let in_proj = p.pp("in_proj");
-        let weight = in_proj.get("weight", &[3 * width, width])?;
-        let bias = in_proj.get("bias", &[3 * width])?;
-        let rows = |start: i64, count: i64| {
-            let (weight, bias) = (weight.shallow_clone(), bias.shallow_clone());
-            Linear::arranged(p, move || {
-                let bias = bias.narrow(0, start, count);
-                (weight.narrow(0, start, count), Some(bias))
-            })
-        };
-        let q = rows(0, width)?;
-        let query = move || {
-            let query = q.forward(&latent);
-            query.view([1, 1, heads, width / heads]).transpose(1, 2)
-        };
-        Ok(AttentionPool {
-            query: Derived::new(p, query),
-            kv: rows(width, 2 * width)?,
-            proj: Linear::new(p.pp("proj"), width, width, true)?,
-            norm: LayerNorm::new(p.pp("norm"), width, block.eps)?,
-            mlp: Mlp::new(&p.pp("mlp"), width, block.hidden, activation)?,
-        })
-    }
-
-    /// x: [B, N, C] -> [B, C]
-    fn forward(&self, x: &Tensor) -> Tensor {
-        let size = x.size();
-        let query = self.query.value();
-        let (b, n, heads, d) = (size[0], size[1], query.size()[1], query.size()[3]);
-        let kv = self
-            .kv
-            .forward(x)
-            .view([b, n, 2, heads, d])
-            .permute([2, 0, 3, 1, 4]);
-        let query = query.expand([b, -1, -1, -1], false);
-        let pooled = attention(&query, &kv.get(0), &kv.get(1), None);
-        let a = self
-            .proj
-            .forward(&pooled.transpose(1, 2).reshape([b, heads * d]));
-        let y = self.mlp.forward(&self.norm.forward(&a));
-        a + y
-    }
-}
-
 struct Siglip {
     normalise: Normalise,
     patch_embed: PatchEmbed,
@@ -239,7 +179,20 @@ impl Siglip {
         let width = config.block.width;
         let table = p.get_f32("pos_embed", &[1, config.side * config.side, width])?;
         let pools = checkpoint.tensors().is_none() || p.pp("attn_pool").has("latent");
-        let pool = || AttentionPool::new(&p.pp("attn_pool"), &config.block, config.activation);
+        let pool = || {
+            let BlockConfig {
+                heads, hidden, eps, ..
+            } = config.block;
+            let activation = config.activation;
+            let config = PoolConfig {
+                width,
+                heads,
+                hidden,
+                eps,
+                activation,
+            };
+            AttentionPool::new(&p.pp("attn_pool"), &config)
+        };
         let constants = Constants::from_checkpoint(checkpoint, options, normalise::HALF)?;
         let mut model = Siglip {
             normalise: Normalise::new(constants.mean_std, options.device, options.run_kind()),

@@ -18,7 +18,8 @@ mod tower;
 pub use bpe::ClipTokenizer;
 pub use sentencepiece::SiglipTokenizer;
 
-use super::{BuildOptions, recognise};
+use super::layers::Activation;
+use super::{BuildOptions, pe, recognise};
 use crate::Result;
 use crate::weights::{Checkpoint, ParamStore, sets};
 use config::TextConfig;
@@ -71,7 +72,11 @@ pub fn present(checkpoint: &Checkpoint) -> bool {
 /// is read when the first text comes.
 pub fn load(checkpoint: &Checkpoint, options: &BuildOptions) -> Result<Box<dyn TextTower>> {
     let (text, layout) = layout::text_side(checkpoint)?;
-    let config = TextConfig::from_checkpoint(&text, &options.zoo_hints)?;
+    let mut config = TextConfig::from_checkpoint(&text, &options.zoo_hints)?;
+    if pe::is_core(checkpoint) {
+        // Upstream's default, which no PE changes (`act_layer` of its TextTransformer).
+        config.activation = Activation::Gelu;
+    }
     let store = ParamStore::new(&text, options.device, Kind::Float);
     let tower = crate::runtime::guard(|| {
         let _no_grad = tch::no_grad_guard();

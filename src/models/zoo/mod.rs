@@ -22,6 +22,8 @@ pub struct ZooEntry {
     /// Hugging Face repository and file; empty where there is none (miniature world).
     pub repo: &'static str,
     pub file: &'static str,
+    /// Page to get the weights from, where that is no Hugging Face repository.
+    pub page: &'static str,
     /// Other repositories with the same weights, as a transformers folder ([`FOLDER`]).
     pub folders: &'static [&'static str],
     /// What the student was distilled from, as far as its sources say.
@@ -65,6 +67,7 @@ impl ZooEntry {
         role: "student",
         repo: "",
         file: FOLDER,
+        page: "",
         folders: &[],
         teachers: &[],
         licence: "",
@@ -114,6 +117,8 @@ pub fn entries() -> impl Iterator<Item = &'static ZooEntry> {
         teachers::SIGLIP,
         teachers::DINOV2,
         teachers::DINOV3,
+        teachers::FRANCA,
+        teachers::PE,
         teachers::SAM,
         teachers::INTERNVIT,
         mini::TABLE,

@@ -7,19 +7,19 @@ use crate::data::annotation::{Annotation, Instance, InstanceShape};
 use crate::data::coco::{CocoSet, mask};
 use crate::data::decode::{Limits, decode};
 use crate::data::image::RgbImage;
+use crate::data::order::ShuffledPasses;
 use crate::data::pipeline::{self, Pipeline, Prepare, Prepared, Unusable};
 use crate::data::transform::Transform;
 use crate::heads::detection::Target;
 use crate::rng::Rng;
 use crate::runtime::Runtime;
 use crate::runtime::device::upload;
-use crate::tasks::order::ShuffledPasses;
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
-/// The stream of random numbers, out of a seed's, that jitters; see also [`crate::tasks::order`].
+/// The stream of random numbers, out of a seed's, that jitters; see also [`crate::data::order`].
 const JITTER: u64 = 2;
 
 /// How pictures come to the backbone.

@@ -1,10 +1,10 @@
 //! Batches of images with a label for every pixel, for training and evaluation.
 
-use crate::tasks::order::ShuffledPasses;
 use super::recipe::{Inference, Recipe};
 use crate::data::Source;
 use crate::data::annotation::{Annotation, LabelMap};
 use crate::data::augment::{LabelledImage, TrainPipeline, resize};
+use crate::data::order::ShuffledPasses;
 use crate::data::pipeline::{self, Pipeline, Prepare, Prepared, Unusable};
 use crate::data::segmentation::PairSet;
 use crate::data::transform::{Placement, Transform};
@@ -13,7 +13,7 @@ use crate::runtime::Runtime;
 use crate::{Error, Result};
 use tch::Tensor;
 
-/// The stream of random numbers, out of a seed's, that augments; see also [`crate::tasks::order`].
+/// The stream of random numbers, out of a seed's, that augments; see also [`super::order`].
 const AUGMENTATION: u64 = 2;
 
 /// Every image as the pipeline wants it: nothing unreadable is left out, padding is black.

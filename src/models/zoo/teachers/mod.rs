@@ -6,13 +6,17 @@
 
 mod clip;
 mod dino;
+mod franca;
 mod internvit;
+mod pe;
 mod sam;
 mod siglip;
 
 pub use clip::CLIP;
 pub use dino::{DINOV2, DINOV3};
+pub use franca::FRANCA;
 pub use internvit::INTERNVIT;
+pub use pe::PE;
 pub use sam::SAM;
 pub use siglip::SIGLIP;
 
