@@ -181,3 +181,96 @@ fn around(rows: &[u8], side: usize) -> Option<BoundingBox> {
         y1: bottom as f64 + 1.0,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::annotation::RunLengths;
+
+    fn instance(shape: Option<InstanceShape>, crowd: bool) -> Instance {
+        Instance {
+            id: 1,
+            category: 3,
+            bounds: BoundingBox::from_xywh([2.0, 1.0, 4.0, 2.0]),
+            area: 8.0,
+            crowd,
+            shape,
+        }
+    }
+
+    /// A rectangle as polygon and as run lengths, in an image of 8 x 10.
+    fn shapes() -> [InstanceShape; 2] {
+        let corners = vec![[2.0, 1.0], [6.0, 1.0], [6.0, 3.0], [2.0, 3.0]];
+        let mut rows = vec![0; 80];
+        for (x, y) in (2..6).flat_map(|x| (1..3).map(move |y| (x, y))) {
+            rows[y * 10 + x] = 1;
+        }
+        [
+            InstanceShape::Polygons(vec![corners]),
+            InstanceShape::Runs(mask::from_raster(&rows, 8, 10).unwrap()),
+        ]
+    }
+
+    #[test]
+    fn shapes_and_boxes_follow_the_picture() {
+        // Twice as large, cut off at the left, mirrored.
+        let placement = Placement::cut((8, 10), (16, 20), (16, 16), (0, 4)).mirrored();
+        let expected = BoundingBox {
+            x0: 8.0,
+            y0: 2.0,
+            x1: 16.0,
+            y1: 6.0,
+        };
+        for shape in shapes().map(Some).into_iter().chain([None]) {
+            let placed = placed(&[instance(shape.clone(), false)], &placement, 16, 1.0).unwrap();
+            assert_eq!(placed[0].bounds, expected, "{shape:?}");
+            assert_eq!(placed[0].shape.is_some(), shape.is_some());
+            // The detector's input may be larger than what the backbone sees.
+            let twice = super::placed(&[instance(shape, false)], &placement, 32, 2.0).unwrap();
+            assert_eq!(twice[0].bounds.x0, 16.0);
+            assert_eq!(twice[0].bounds.y1, 12.0);
+        }
+    }
+
+    #[test]
+    fn crowds_and_what_is_cut_off_are_left_out() {
+        let [shape, _] = shapes();
+        let whole = Placement::unchanged(8, 10);
+        let crowd = instance(Some(shape.clone()), true);
+        assert!(placed(&[crowd], &whole, 10, 1.0).unwrap().is_empty());
+        let away = Placement::cut((8, 10), (8, 10), (8, 3), (0, 7));
+        for shape in [None, Some(shape)] {
+            assert!(placed(&[instance(shape, false)], &away, 8, 1.0).unwrap().is_empty());
+        }
+        let other = InstanceShape::Runs(RunLengths {
+            height: 2,
+            width: 2,
+            counts: vec![4],
+        });
+        let error = placed(&[instance(Some(other), false)], &whole, 10, 1.0).unwrap_err();
+        assert!(error.contains("mask of 2x2 pixels, its image 10x8"), "{error}");
+    }
+
+    #[test]
+    fn the_picture_is_scaled_cut_padded_and_flipped_by_the_draw_alone() {
+        let mut image = RgbImage::black(10, 8);
+        image.data.fill(200);
+        let jitter = Jitter {
+            side: 16,
+            scales: (0.5, 2.0),
+        };
+        let (mut smaller, mut mirrored) = (0, 0);
+        for seed in 0..40 {
+            let draw = || jitter.apply(&image, &mut Rng::plain(seed)).unwrap();
+            let (out, placement) = draw();
+            assert_eq!(draw(), (out.clone(), placement));
+            assert_eq!((out.width, out.height), (16, 16));
+            let shown = placement.shown;
+            let lit = out.data.iter().filter(|&&v| v != 0).count();
+            assert_eq!(lit, shown.width * shown.height * 3);
+            smaller += usize::from(shown.width < 16);
+            mirrored += usize::from(placement.scale.0 < 0.0);
+        }
+        assert!((5..35).contains(&smaller) && (8..32).contains(&mirrored), "{smaller} {mirrored}");
+    }
+}

@@ -278,3 +278,128 @@ fn draw(list: &[i64], count: usize, rng: &mut Rng) -> Vec<i64> {
     list.truncate(count);
     list
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::heads::detection::HeadKind;
+    use crate::tasks::detection::recipe::Preset;
+
+    const CPU: (Kind, Device) = (Kind::Float, Device::Cpu);
+
+    /// A map `[2,8,4,4]` and two objects with masks, others in every step.
+    fn batch(step: u64) -> (Tensor, Images, Vec<Target>) {
+        let numbers = Tensor::arange(2 * 8 * 4 * 4, CPU) * (step + 1) as f64;
+        let map = numbers.sin().view([2, 8, 4, 4]);
+        let side = 20.0 + step as f32;
+        let target = |x: f32| {
+            let masks = Tensor::zeros([1, 64, 64], (Kind::Uint8, Device::Cpu));
+            let _ = masks.narrow(1, 4, 20).narrow(2, x as i64, 20).fill_(1);
+            Target {
+                boxes: Tensor::from_slice(&[x, 4.0, x + side, 24.0]).view([1, 4]),
+                labels: Tensor::from_slice(&[2i64]),
+                masks: Some(masks),
+            }
+        };
+        let images = Images {
+            padded: (64, 64),
+            sizes: vec![(64, 64); 2],
+        };
+        (map, images, vec![target(3.0), target(30.0)])
+    }
+
+    fn recipe() -> Recipe {
+        Recipe {
+            resolution: 64,
+            channels: 8,
+            hidden: 16,
+            box_batch: 8,
+            anchor_batch: 16,
+            warmup: 2,
+            ema: 0.5,
+            ..Recipe::new(Preset::Mini, HeadKind::MaskVitdet)
+        }
+    }
+
+    fn train(trainer: &mut Trainer, recipe: &Recipe, steps: std::ops::Range<u64>) -> Vec<f64> {
+        let losses = steps.map(|step| {
+            let (map, images, targets) = batch(step);
+            let seen = trainer.step(recipe, 6, &map, &images, &targets).unwrap();
+            seen.read().unwrap().iter().map(|(_, value)| value).sum()
+        });
+        losses.collect()
+    }
+
+    #[test]
+    fn a_resumed_training_ends_where_an_uninterrupted_one_does() {
+        let recipe = recipe();
+        let fresh = || Trainer::new(&recipe, recipe.detector(8, 3), Device::Cpu).unwrap();
+        let mut whole = fresh();
+        let losses = train(&mut whole, &recipe, 0..6);
+        assert!(losses.iter().all(|loss| loss.is_finite()), "{losses:?}");
+
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateFile {
+            path: folder.path().join("state.safetensors"),
+            identity: "this run".into(),
+            model: "model".into(),
+            iterations: 6,
+        };
+        let mut first = fresh();
+        train(&mut first, &recipe, 0..3);
+        first.validated.push(Validated {
+            iteration: 3,
+            box_ap: 0.1 + 0.2,
+            mask_ap: None,
+        });
+        first.save(&state).unwrap();
+        let mut second = fresh();
+        second.resume(&recipe, &state, Device::Cpu);
+        assert_eq!((second.iteration, &second.validated), (3, &first.validated));
+        assert_eq!(train(&mut second, &recipe, 3..6), losses[3..]);
+        let averages = [&whole, &second].map(|t| t.evaluated().unwrap().unwrap());
+        for (name, expected) in whole.detector.parameters() {
+            assert!(second.detector.parameters()[name].equal(expected), "{name}");
+            let [own, other] = averages.each_ref().map(|d| &d.parameters()[name]);
+            assert!(own.equal(other) && !own.equal(expected), "{name}");
+        }
+
+        // Another run's state is left alone.
+        let mut third = fresh();
+        let other = StateFile {
+            identity: "another run".into(),
+            ..state
+        };
+        third.resume(&recipe, &other, Device::Cpu);
+        assert_eq!(third.iteration, 0);
+    }
+
+    #[test]
+    fn norms_have_no_weight_decay() {
+        let recipe = recipe();
+        let trainer = Trainer::new(&recipe, recipe.detector(8, 3), Device::Cpu).unwrap();
+        let names = trainer.detector.parameters().keys();
+        let norms = names.filter(|name| name.contains("norm") || name.contains("simfp_2.1.")).count();
+        // Those of the box head and the mask head stand at `.1.`.
+        assert_eq!(trainer.parameters[1].len(), norms + 2 * (4 + 4));
+        assert!(trainer.parameters[1].iter().all(|tensor| tensor.dim() == 1));
+    }
+
+    #[test]
+    fn draws_are_without_repetition_and_reproducible() {
+        let list: Vec<i64> = (0..50).collect();
+        let one = |image| {
+            let mut sampler = RandomSampler {
+                seed: 1,
+                iteration: 7,
+            };
+            sampler.choose(Stage::Anchors, image, &list, &list[..3], (20, 3))
+        };
+        let (mut chosen, others) = one(0);
+        assert_eq!((one(0).0, others.len()), (chosen.clone(), 3));
+        assert_ne!(one(1).0, chosen);
+        chosen.sort_unstable();
+        chosen.dedup();
+        assert_eq!(chosen.len(), 20);
+    }
+}
