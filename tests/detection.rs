@@ -101,14 +101,14 @@ fn a_detector_is_trained_saved_and_evaluated_again() {
     let small = [
         "--recipe", "mini", "--resolution", "128", "--channels", "16", "--epochs", "0.0533",
         "--batch-size", "2", "--box-batch", "16", "--lr", "0.01", "--warmup", "1", "--val-every",
-        "0.02", "--save-detections",
+        "0.03", "--save-detections",
     ];
     let path = results.display().to_string();
     let with_file: Vec<&str> = small.iter().copied().chain([path.as_str()]).collect();
     let record = detect(&with_file);
     assert_eq!(record["options"]["iterations"], 8);
     assert_eq!(record["options"]["head"], "mask-vitdet");
-    assert_eq!(record["options"]["validation"].as_array().unwrap().len(), 2);
+    assert_eq!(record["options"]["validation"].as_array().unwrap().len(), 1);
     assert_eq!(record["resolution"], serde_json::json!([112, 112]));
     assert!(record["metrics"]["box_ap"]["value"].as_f64().unwrap() >= 0.0);
     assert!(out.join("detection__mini-dino.curve.svg").is_file());
@@ -134,10 +134,4 @@ fn a_detector_is_trained_saved_and_evaluated_again() {
         .filter(|entry| entry.file_type().is_file())
         .collect();
     assert_eq!(pictures.len(), 1);
-
-    let mut other = radio_eval(home.path());
-    other.args(["coco", "--task", "detect", "-m", "mini-clip", "--data", "coco-mini"]);
-    other.args(["--resolution", "160", "--head", &copy, "--out"]).arg(&out);
-    // mini-clip has as many channels, but that is all that is asked of a head.
-    assert!(other.output().unwrap().status.success());
 }

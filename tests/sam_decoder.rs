@@ -20,7 +20,10 @@ fn close(golden: &Golden, name: &str, got: &Tensor) {
     assert_eq!(got.size(), want.size(), "{name}");
     let difference = (got - want).abs().max().double_value(&[]);
     let allowed = 1e-4 * want.abs().max().double_value(&[]).max(1.0);
-    assert!(difference <= allowed, "{name}: off by {difference:e}, {allowed:e} allowed");
+    assert!(
+        difference <= allowed,
+        "{name}: off by {difference:e}, {allowed:e} allowed"
+    );
 }
 
 /// The miniature SAM in both layouts, with a config each.
@@ -52,7 +55,11 @@ fn both_layouts_give_the_official_masks() {
         assert_eq!((decoder.side, decoder.image, neck.features), (8, 128, 24));
         let embedding = neck.embed(golden.get("img0.pre_neck_bhwc"));
         close(&golden, "img0.embedding", &embedding);
-        close(&golden, "dense_pe", decoder.prompt_encoder().dense_positions());
+        close(
+            &golden,
+            "dense_pe",
+            decoder.prompt_encoder().dense_positions(),
+        );
         let two = |boxes: Option<Tensor>| boxes.map(|boxes| boxes.narrow(0, 0, 2));
         let one = |boxes: Option<Tensor>| boxes.map(|boxes| boxes.narrow(0, 0, 1));
         let masks = Some(golden.get("prompt.mask_input").shallow_clone());
@@ -72,14 +79,20 @@ fn both_layouts_give_the_official_masks() {
             let (sparse, dense) = decoder.prompt_encoder().encode(&prompts);
             close(&golden, &name("sparse"), &sparse);
             let expected = golden.get(&name("dense"));
-            close(&golden, &name("dense"), &dense.expand(expected.size(), false));
+            close(
+                &golden,
+                &name("dense"),
+                &dense.expand(expected.size(), false),
+            );
             let answer = decoder.decode(&embedding, &prompts);
             close(&golden, &name("masks4"), &answer.logits);
             close(&golden, &name("iou4"), &answer.iou);
             let full = at_original_size(&answer.logits, 128, (87, 128), (75, 110));
             close(&golden, &name("post_logits"), &full);
             // A boolean may differ only where the logit is next to nothing.
-            let differ = full.gt(0.0).logical_xor(&golden.get(&name("post_bool")).gt(0.0));
+            let differ = full
+                .gt(0.0)
+                .logical_xor(&golden.get(&name("post_bool")).gt(0.0));
             let clear = full.abs().ge(1e-4).logical_and(&differ);
             assert_eq!(clear.sum(Kind::Int64).int64_value(&[]), 0, "{case}");
         }
@@ -127,13 +140,19 @@ fn a_file_without_a_decoder_or_with_more_is_refused() {
         name.starts_with("image_encoder.").then(|| tensor.clone())
     });
     let error = refused(&trunk);
-    assert!(error.contains("has no mask decoder") && error.contains("--sam-weights"), "{error}");
+    assert!(
+        error.contains("has no mask decoder") && error.contains("--sam-weights"),
+        "{error}"
+    );
     let short = edited(whole, |name, tensor| {
         let dropped = name == "mask_decoder.transformer.layers.1.norm4.bias";
         (!dropped).then(|| tensor.clone())
     });
     let error = refused(&short);
-    assert!(error.contains("layers.1.norm4.bias") && error.contains("missing"), "{error}");
+    assert!(
+        error.contains("layers.1.norm4.bias") && error.contains("missing"),
+        "{error}"
+    );
     let more = edited(whole, |_, tensor| Some(tensor.clone()));
     let mut tensors = more.tensors().unwrap().clone();
     let extra = tensors["mask_decoder.iou_token.weight"].clone();
@@ -143,7 +162,10 @@ fn a_file_without_a_decoder_or_with_more_is_refused() {
         ..more
     };
     let error = refused(&more);
-    assert!(error.contains("`mask_decoder.extra.weight`: unexpected"), "{error}");
+    assert!(
+        error.contains("`mask_decoder.extra.weight`: unexpected"),
+        "{error}"
+    );
 }
 
 /// The sizes of the released SAMs, by their parameters (`real_configs.json`).
@@ -152,7 +174,10 @@ fn released_decoders_have_as_many_parameters() {
     for (name, width) in [("sam-b", 768), ("sam-h", 1280)] {
         let config = (zoo::find(name).unwrap().config)();
         let (neck, decoder) = load_decoder(&Checkpoint::random(config, 0), Device::Cpu).unwrap();
-        assert_eq!((neck.features, decoder.side, decoder.image), (width, 64, 1024));
+        assert_eq!(
+            (neck.features, decoder.side, decoder.image),
+            (width, 64, 1024)
+        );
         // The neck's, the prompt encoder's 6,220 and the mask decoder's 4,058,340.
         let neck = width * 256 + 256 * 256 * 9 + 4 * 256;
         assert_eq!(decoder.parameters, neck + 6_220 + 4_058_340, "{name}");
@@ -173,7 +198,10 @@ fn clicks_follow_the_rule() {
     crate::sam_swap::synthetic(&folder, |instance, height, width| {
         let runs = radio_eval::data::coco::mask::runs(instance, height, width);
         let runs = runs.unwrap().unwrap();
-        truths.insert(instance.id, (radio_eval::data::coco::mask::raster(&runs), width));
+        truths.insert(
+            instance.id,
+            (radio_eval::data::coco::mask::raster(&runs), width),
+        );
     });
     let records = expected["records"].as_array().unwrap();
     assert_eq!(records.len(), 20);

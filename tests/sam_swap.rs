@@ -100,7 +100,11 @@ fn the_metric_is_the_harness_own() {
         indices: &indices,
         outcomes: &outcomes,
     };
-    let means: HashMap<_, _> = judged.means(0).into_iter().map(|(b, m)| (b as usize, m)).collect();
+    let means: HashMap<_, _> = judged
+        .means(0)
+        .into_iter()
+        .map(|(b, m)| (b as usize, m))
+        .collect();
     for (bucket, part, name) in [
         (Bucket::All, "summary", "all"),
         (Bucket::Large, "summary", "large"),
@@ -110,15 +114,29 @@ fn the_metric_is_the_harness_own() {
     ] {
         let mean = &means[&(bucket as usize)];
         let want = expected[part][name].as_f64().unwrap();
-        assert!((mean.value - want).abs() < 1e-9, "{bucket:?}: {} {want}", mean.value);
-        assert_eq!(json!(mean.n), expected[part][format!("n_{name}")], "{bucket:?}");
+        assert!(
+            (mean.value - want).abs() < 1e-9,
+            "{bucket:?}: {} {want}",
+            mean.value
+        );
+        assert_eq!(
+            json!(mean.n),
+            expected[part][format!("n_{name}")],
+            "{bucket:?}"
+        );
         let (low, high) = (mean.low.unwrap(), mean.high.unwrap());
-        assert!(low <= mean.value && mean.value <= high, "{bucket:?}: {low} {high}");
+        assert!(
+            low <= mean.value && mean.value <= high,
+            "{bucket:?}: {low} {high}"
+        );
     }
     let table = judged.csv().unwrap();
     let rows: HashMap<String, f64> = rows(&table, "iou");
     for record in expected["records"].as_array().unwrap() {
-        let (id, want) = (record["ann_id"].to_string(), record["iou"].as_f64().unwrap());
+        let (id, want) = (
+            record["ann_id"].to_string(),
+            record["iou"].as_f64().unwrap(),
+        );
         assert!((rows[&id] - want).abs() < 1e-9, "annotation {id}");
     }
     assert!(!rows.contains_key("8"), "area 0.08 is left out");
@@ -189,9 +207,20 @@ fn the_whole_way_equals_the_official_code() {
     let records = expected["records"].as_array().unwrap();
     assert_eq!(records.len(), iou.len());
     for record in records {
-        let (id, want) = (record["ann_id"].to_string(), record["iou"].as_f64().unwrap());
-        assert!((iou[&id] - want).abs() < 0.05, "annotation {id}: {} {want}", iou[&id]);
-        assert_eq!(mask[&id] - 1.0, record["selected"].as_f64().unwrap(), "{id}");
+        let (id, want) = (
+            record["ann_id"].to_string(),
+            record["iou"].as_f64().unwrap(),
+        );
+        assert!(
+            (iou[&id] - want).abs() < 0.05,
+            "annotation {id}: {} {want}",
+            iou[&id]
+        );
+        assert_eq!(
+            mask[&id] - 1.0,
+            record["selected"].as_f64().unwrap(),
+            "{id}"
+        );
     }
     let metrics = &record[0]["metrics"];
     for (metric, name) in [
@@ -205,7 +234,14 @@ fn the_whole_way_equals_the_official_code() {
         assert!(difference.abs() < 0.05, "{metric}: {got} {want}");
         assert_eq!(got["n"], expected["summary"][format!("n_{name}")]);
     }
-    for option in ["preset", "padding", "grid", "prompt", "decoder_precision", "sam"] {
+    for option in [
+        "preset",
+        "padding",
+        "grid",
+        "prompt",
+        "decoder_precision",
+        "sam",
+    ] {
         assert!(!record[0]["options"][option].is_null(), "{option}");
     }
 }
@@ -214,7 +250,15 @@ fn the_whole_way_equals_the_official_code() {
 fn mini(home: &Path, out: &str) -> std::process::Command {
     let mut command = radio_eval(home);
     command
-        .args(["coco", "--model", "mini-sam", "--json", "--threads", "1", "--out"])
+        .args([
+            "coco",
+            "--model",
+            "mini-sam",
+            "--json",
+            "--threads",
+            "1",
+            "--out",
+        ])
         .arg(home.join(out));
     command
 }
@@ -230,7 +274,9 @@ fn the_miniature_sam_reaches_its_figures() {
     let home = tempfile::tempdir().unwrap();
     let folder = home.path().join("world");
     let tar = fixture("../../assets/mini/data/coco-mini-val2017.tar");
-    tar::Archive::new(fs::File::open(tar).unwrap()).unpack(&folder).unwrap();
+    tar::Archive::new(fs::File::open(tar).unwrap())
+        .unpack(&folder)
+        .unwrap();
     let folder = folder.to_str().unwrap();
     let boxes = ["sam_iou", "sam_iou_no_crowd"];
     let points = ["sam_point_iou", "sam_point_iou_no_crowd"];
@@ -239,8 +285,7 @@ fn the_miniature_sam_reaches_its_figures() {
         ("point", "coco-mini", "point", "sam_point", points),
         ("folder", folder, "box", "sam_box", boxes),
     ] {
-        let printed =
-            stdout(mini(home.path(), out).args(["--data", data, "--prompt", prompt]));
+        let printed = stdout(mini(home.path(), out).args(["--data", data, "--prompt", prompt]));
         let record: Value = serde_json::from_str(&printed).unwrap();
         let expected = &expected[part];
         for (metric, mean, n) in [
@@ -249,7 +294,10 @@ fn the_miniature_sam_reaches_its_figures() {
         ] {
             let got = &record[0]["metrics"][metric];
             let want = expected[mean].as_f64().unwrap();
-            assert!((got["value"].as_f64().unwrap() - want).abs() < 0.01, "{got} {want}");
+            assert!(
+                (got["value"].as_f64().unwrap() - want).abs() < 0.01,
+                "{got} {want}"
+            );
             assert_eq!(got["n"], expected[n]);
         }
         let table = instances(&home.path().join(out));
@@ -263,7 +311,11 @@ fn the_miniature_sam_reaches_its_figures() {
             // A pixel of a small object is half a point.
             assert!(difference < 0.6, "{part} {id}: off by {difference}");
             off += usize::from(difference > 1e-4);
-            assert_eq!(mask[&id] - 1.0, instance["mask"].as_f64().unwrap(), "{part} {id}");
+            assert_eq!(
+                mask[&id] - 1.0,
+                instance["mask"].as_f64().unwrap(),
+                "{part} {id}"
+            );
         }
         assert!(off <= 4, "{off} instances differ by a pixel or more");
     }
@@ -275,20 +327,34 @@ fn embeddings_are_reused_and_the_same_run_reads_its_outcomes() {
     let home = tempfile::tempdir().unwrap();
     let run = |out: &str, prompt: &[&str]| -> Value {
         let mut command = mini(home.path(), out);
-        let printed = stdout(command.args(["--data", "coco-mini", "--limit", "6"]).args(prompt));
+        let printed = stdout(
+            command
+                .args(["--data", "coco-mini", "--limit", "6"])
+                .args(prompt),
+        );
         serde_json::from_str::<Value>(&printed).unwrap()[0].clone()
     };
     let first = run("a", &[]);
     assert_eq!(first["data"][0]["samples"], 6);
-    assert!(first["timings"]["images_per_s"].is_number(), "{}", first["timings"]);
+    assert!(
+        first["timings"]["images_per_s"].is_number(),
+        "{}",
+        first["timings"]
+    );
     let clicks = run("b", &["--prompt", "point", "--clicks", "2"]);
-    assert!(clicks["timings"]["images_per_s"].is_null(), "embeddings came from the cache");
+    assert!(
+        clicks["timings"]["images_per_s"].is_null(),
+        "embeddings came from the cache"
+    );
     assert_ne!(clicks["metrics"], first["metrics"]);
     let again = run("c", &[]);
     assert_eq!(again["metrics"], first["metrics"]);
     let prompts = run("d", &["--prompts-per-pass", "3"]);
     let value = |record: &Value| record["metrics"]["sam_iou"]["value"].as_f64().unwrap();
-    assert!((value(&prompts) - value(&first)).abs() < 0.05, "batching is exact but for rounding");
+    assert!(
+        (value(&prompts) - value(&first)).abs() < 0.05,
+        "batching is exact but for rounding"
+    );
 }
 
 #[test]
@@ -301,10 +367,22 @@ fn what_cannot_be_done_is_said_before_any_image() {
     };
     for (model, args, reason) in [
         ("mini-dino", &[][..], "has no adaptor `sam`"),
-        ("mini-sam", &["--padding", "black"], "--padding is about a student's features"),
+        (
+            "mini-sam",
+            &["--padding", "black"],
+            "--padding is about a student's features",
+        ),
         ("mini-sam", &["--adaptor", "sam"], "is SAM itself"),
-        ("mini-sam", &["--clicks", "2"], "--clicks goes with --prompt point"),
-        ("mini-sam", &["--resolution", "512"], "--resolution goes with --grid resize"),
+        (
+            "mini-sam",
+            &["--clicks", "2"],
+            "--clicks goes with --prompt point",
+        ),
+        (
+            "mini-sam",
+            &["--resolution", "512"],
+            "--resolution goes with --grid resize",
+        ),
     ] {
         let error = run(model, args, 2);
         assert!(error.contains(reason), "{model} {args:?}: {error}");

@@ -99,7 +99,7 @@ choices!(detection::Preset {
     Smoke: "smoke", "512 px, 12 epochs";
     OneX: "1x", "1024 px, 12 epochs";
     Long: "long", "1024 px, 50 epochs, wide jitter";
-    Mini: "mini", "The miniature world: 256 px and a narrow head, minutes on a CPU";
+    Mini: "mini", "The miniature world: 192 px and a narrow head, minutes on a CPU";
 });
 
 choices!(GridRule {

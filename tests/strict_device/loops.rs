@@ -248,6 +248,9 @@ fn sam_swap_gives_the_figures_of_the_cpu() {
         let device = swapped(own, Precision::Fp32, prompt);
         assert!((device - host).abs() <= 0.05, "{prompt:?}: {device} {host}");
         let device = swapped(own, Precision::Bf16, prompt);
-        assert!((device - host).abs() <= 4.0, "{prompt:?} bf16: {device} {host}");
+        assert!(
+            (device - host).abs() <= 4.0,
+            "{prompt:?} bf16: {device} {host}"
+        );
     }
 }

@@ -118,7 +118,9 @@ impl CocoArgs {
 
     fn model(&self) -> Result<&ModelArgs> {
         self.model.as_ref().ok_or_else(|| {
-            Error::usage("this task measures a model; name it with --model (all: radio-eval models)")
+            Error::usage(
+                "this task measures a model; name it with --model (all: radio-eval models)",
+            )
         })
     }
 }

@@ -103,6 +103,8 @@ pub fn run(args: &CocoArgs, progress: bool) -> anyhow::Result<Outcome> {
         sam_swap::run(model, is_sam, &set, &settings, &options, &runtime)
     };
     let specs = model_args.specs()?;
-    let outcome = specs.iter().try_for_each(|spec| results.add(measure(spec)?));
+    let outcome = specs
+        .iter()
+        .try_for_each(|spec| results.add(measure(spec)?));
     results.end(outcome)
 }

@@ -215,7 +215,7 @@ impl Reader<'_> {
     fn shape(&self, id: u64, segmentation: Segmentation) -> Result<Option<InstanceShape>> {
         match segmentation {
             Segmentation::Polygons(parts) => {
-                let bad = |part: &&Vec<f64>| part.len() < 6 || part.len() % 2 != 0;
+                let bad = |part: &&Vec<f64>| part.len() < 6 || !part.len().is_multiple_of(2);
                 if let Some(part) = parts.iter().find(bad) {
                     return self.fail(format!(
                         "annotation {id} has a polygon of {} numbers; it takes x and y of three corners at least",

@@ -20,15 +20,39 @@ const TRANSFORMERS: KeyTable = &[
         Named("vision_encoder.patch_embed.projection"),
     ),
     ("image_encoder.neck.0", Named("vision_encoder.neck.conv1")),
-    ("image_encoder.neck.1", Named("vision_encoder.neck.layer_norm1")),
+    (
+        "image_encoder.neck.1",
+        Named("vision_encoder.neck.layer_norm1"),
+    ),
     ("image_encoder.neck.2", Named("vision_encoder.neck.conv2")),
-    ("image_encoder.neck.3", Named("vision_encoder.neck.layer_norm2")),
-    ("prompt_encoder.mask_downscaling.0", Named("prompt_encoder.mask_embed.conv1")),
-    ("prompt_encoder.mask_downscaling.1", Named("prompt_encoder.mask_embed.layer_norm1")),
-    ("prompt_encoder.mask_downscaling.3", Named("prompt_encoder.mask_embed.conv2")),
-    ("prompt_encoder.mask_downscaling.4", Named("prompt_encoder.mask_embed.layer_norm2")),
-    ("prompt_encoder.mask_downscaling.6", Named("prompt_encoder.mask_embed.conv3")),
-    ("prompt_encoder.point_embeddings.*", Named("prompt_encoder.point_embed.*")),
+    (
+        "image_encoder.neck.3",
+        Named("vision_encoder.neck.layer_norm2"),
+    ),
+    (
+        "prompt_encoder.mask_downscaling.0",
+        Named("prompt_encoder.mask_embed.conv1"),
+    ),
+    (
+        "prompt_encoder.mask_downscaling.1",
+        Named("prompt_encoder.mask_embed.layer_norm1"),
+    ),
+    (
+        "prompt_encoder.mask_downscaling.3",
+        Named("prompt_encoder.mask_embed.conv2"),
+    ),
+    (
+        "prompt_encoder.mask_downscaling.4",
+        Named("prompt_encoder.mask_embed.layer_norm2"),
+    ),
+    (
+        "prompt_encoder.mask_downscaling.6",
+        Named("prompt_encoder.mask_embed.conv3"),
+    ),
+    (
+        "prompt_encoder.point_embeddings.*",
+        Named("prompt_encoder.point_embed.*"),
+    ),
     (
         "mask_decoder.transformer.layers.*.norm1",
         Named("mask_decoder.transformer.layers.*.layer_norm1"),
@@ -49,9 +73,18 @@ const TRANSFORMERS: KeyTable = &[
         "mask_decoder.transformer.norm_final_attn",
         Named("mask_decoder.transformer.layer_norm_final_attn"),
     ),
-    ("mask_decoder.output_upscaling.0", Named("mask_decoder.upscale_conv1")),
-    ("mask_decoder.output_upscaling.1", Named("mask_decoder.upscale_layer_norm")),
-    ("mask_decoder.output_upscaling.3", Named("mask_decoder.upscale_conv2")),
+    (
+        "mask_decoder.output_upscaling.0",
+        Named("mask_decoder.upscale_conv1"),
+    ),
+    (
+        "mask_decoder.output_upscaling.1",
+        Named("mask_decoder.upscale_layer_norm"),
+    ),
+    (
+        "mask_decoder.output_upscaling.3",
+        Named("mask_decoder.upscale_conv2"),
+    ),
     (
         "mask_decoder.output_hypernetworks_mlps.*.layers.0",
         Named("mask_decoder.output_hypernetworks_mlps.*.proj_in"),

@@ -73,14 +73,24 @@ impl DecoderConfig {
                 None,
                 width / 2,
             )?,
-            depth: size("decoder depth", layers(TRANSFORMER, ".norm1.weight"), None, 2)?,
+            depth: size(
+                "decoder depth",
+                layers(TRANSFORMER, ".norm1.weight"),
+                None,
+                2,
+            )?,
             hidden: size(
                 "decoder's hidden width",
                 dim(&first("mlp.lin1.weight"), 0),
                 int(config, &["decoder_mlp_dim"]),
                 2048,
             )?,
-            masks: size("masks", dim("mask_decoder.mask_tokens.weight", 0), Some(masks), 4)?,
+            masks: size(
+                "masks",
+                dim("mask_decoder.mask_tokens.weight", 0),
+                Some(masks),
+                4,
+            )?,
             mask_channels: size(
                 "mask prompt channels",
                 dim("prompt_encoder.mask_downscaling.3.weight", 0),

@@ -24,9 +24,8 @@ struct Perceptron {
 
 impl Perceptron {
     fn new(p: &Params, sizes: &[i64]) -> Result<Self> {
-        let layer = |(i, pair): (usize, &[i64])| {
-            Linear::new(p.pp("layers").pp(i), pair[0], pair[1], true)
-        };
+        let layer =
+            |(i, pair): (usize, &[i64])| Linear::new(p.pp("layers").pp(i), pair[0], pair[1], true);
         let layers = sizes.windows(2).enumerate().map(layer);
         Ok(Perceptron {
             layers: layers.collect::<Result<_>>()?,
@@ -63,7 +62,10 @@ impl MaskDecoder {
         let upscaling = p.pp("output_upscaling");
         let conv = |key: i64, input: i64, out: i64| -> Result<(Tensor, Tensor)> {
             let p = upscaling.pp(key);
-            Ok((p.get("weight", &[input, out, 2, 2])?, p.get("bias", &[out])?))
+            Ok((
+                p.get("weight", &[input, out, 2, 2])?,
+                p.get("bias", &[out])?,
+            ))
         };
         let networks = p.pp("output_hypernetworks_mlps");
         let network = |i| Perceptron::new(&networks.pp(i), &[width, width, width, width / 8]);
@@ -97,19 +99,21 @@ impl MaskDecoder {
         let in_rows = |map: &Tensor| map.flatten(2, 3).transpose(1, 2);
         let source = in_rows(&(image + dense)).contiguous();
         let (seen, image_tokens) =
-            self.transformer.forward(&tokens, &source, &in_rows(positions).contiguous());
+            self.transformer
+                .forward(&tokens, &source, &in_rows(positions).contiguous());
 
         let size = image.size();
-        let map = image_tokens.transpose(1, 2).reshape([-1, size[1], size[2], size[3]]);
+        let map = image_tokens
+            .transpose(1, 2)
+            .reshape([-1, size[1], size[2], size[3]]);
         let up = |x: &Tensor, (weight, bias): &(Tensor, Tensor)| {
             x.conv_transpose2d(weight, Some(bias), [2, 2], [0, 0], [0, 0], 1, [1, 1])
         };
         let map = layer_norm_2d(&self.upscale_norm, &up(&map, &self.upscale1)).gelu("none");
         let map = up(&map, &self.upscale2).gelu("none");
 
-        let weigh = |(i, network): (usize, &Perceptron)| {
-            network.forward(&seen.select(1, 1 + i as i64))
-        };
+        let weigh =
+            |(i, network): (usize, &Perceptron)| network.forward(&seen.select(1, 1 + i as i64));
         let weights: Vec<Tensor> = self.hypernetworks.iter().enumerate().map(weigh).collect();
         let (height, width) = (map.size()[2], map.size()[3]);
         let logits = Tensor::stack(&weights, 1).matmul(&map.flatten(2, 3));

@@ -127,7 +127,10 @@ impl PromptEncoder {
         }
         let dense = match &prompts.masks {
             Some(masks) => self.mask.forward(masks),
-            None => self.no_mask.view([1, -1, 1, 1]).expand([1, -1, self.side, self.side], false),
+            None => self
+                .no_mask
+                .view([1, -1, 1, 1])
+                .expand([1, -1, self.side, self.side], false),
         };
         let sparse = match tokens.is_empty() {
             true => self.no_mask.narrow(0, 0, 0).view([1, 0, -1]),

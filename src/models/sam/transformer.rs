@@ -95,10 +95,14 @@ impl Layer {
         };
         let q = self.norm1.forward(&q);
         let image = k + at.1;
-        let seen = self.cross_attn_token_to_image.forward(&(&q + at.0), &image, k);
+        let seen = self
+            .cross_attn_token_to_image
+            .forward(&(&q + at.0), &image, k);
         let q = self.norm2.forward(&(q + seen));
         let q = self.norm3.forward(&(&q + self.mlp.forward(&q)));
-        let seen = self.cross_attn_image_to_token.forward(&image, &(&q + at.0), &q);
+        let seen = self
+            .cross_attn_image_to_token
+            .forward(&image, &(&q + at.0), &q);
         let k = self.norm4.forward(&(k + seen));
         (q, k)
     }
@@ -128,7 +132,9 @@ impl TwoWayTransformer {
         for layer in &self.layers {
             (q, k) = layer.forward(&q, &k, (tokens, positions));
         }
-        let seen = self.final_attn_token_to_image.forward(&(&q + tokens), &(&k + positions), &k);
+        let seen = self
+            .final_attn_token_to_image
+            .forward(&(&q + tokens), &(&k + positions), &k);
         (self.norm_final_attn.forward(&(q + seen)), k)
     }
 }

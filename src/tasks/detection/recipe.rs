@@ -28,7 +28,7 @@ pub enum Preset {
     /// 1024 px, 50 epochs
     #[serde(rename = "long")]
     Long,
-    /// The miniature world: 256 px and a narrow head
+    /// The miniature world: 192 px and a narrow head
     #[serde(rename = "mini")]
     Mini,
 }
@@ -122,19 +122,19 @@ impl Recipe {
                 ..full
             },
             Preset::Mini => Recipe {
-                resolution: 256,
-                epochs: 16.0,
+                resolution: 192,
+                epochs: 10.0,
                 batch_size: 4,
-                lr: Some(1e-3),
+                lr: Some(2e-3),
                 weight_decay: 0.05,
-                warmup: 100,
+                warmup: 50,
                 jitter: (0.6, 1.4),
                 channels: 64,
                 hidden: 256,
                 anchor: 16.0,
                 proposals: (200, 100),
                 anchor_batch: 128,
-                box_batch: 64,
+                box_batch: 32,
                 ..full
             },
         }

@@ -22,7 +22,9 @@ use crate::hash::sha256;
 use crate::models::Resolved;
 use crate::report::{DataPart, ModelPart};
 use crate::runtime::{Runtime, home, interrupt};
-use crate::store::{self, ColumnRows, MissingRow, Reader, Share, Writer, complete_parts, part_folder};
+use crate::store::{
+    self, ColumnRows, MissingRow, Reader, Share, Writer, complete_parts, part_folder,
+};
 use crate::{Error, Result};
 use pass::Pass;
 use serde_json::{Value, json};

@@ -16,7 +16,11 @@ pub struct Click {
 /// inside only where what is missing reaches deeper than what is too much.
 pub fn next_click(truth: &[u8], answer: &[u8], width: usize, clicked: &[Click]) -> Click {
     let deepest = |wrong: &dyn Fn(u8, u8) -> bool| {
-        let region: Vec<bool> = truth.iter().zip(answer).map(|(&t, &a)| wrong(t, a)).collect();
+        let region: Vec<bool> = truth
+            .iter()
+            .zip(answer)
+            .map(|(&t, &a)| wrong(t, a))
+            .collect();
         let mut depths = squared_depths(&region, width);
         for click in clicked {
             if let Some(depth) = depths.get_mut(click.y * width + click.x) {
@@ -24,7 +28,10 @@ pub fn next_click(truth: &[u8], answer: &[u8], width: usize, clicked: &[Click]) 
             }
         }
         let most = depths.iter().copied().max().unwrap_or(0);
-        (most, depths.iter().position(|&depth| depth == most).unwrap_or(0))
+        (
+            most,
+            depths.iter().position(|&depth| depth == most).unwrap_or(0),
+        )
     };
     let (missing, at_missing) = deepest(&|truth, answer| truth != 0 && answer == 0);
     let (surplus, at_surplus) = deepest(&|truth, answer| truth == 0 && answer != 0);
@@ -47,7 +54,11 @@ fn squared_depths(region: &[bool], width: usize) -> Vec<i64> {
     for x in 0..width {
         let mut distance = 0;
         for y in 0..height {
-            distance = if region[y * width + x] { distance + 1 } else { 0 };
+            distance = if region[y * width + x] {
+                distance + 1
+            } else {
+                0
+            };
             depths[y * width + x] = distance;
         }
         distance = 0;
@@ -114,8 +125,7 @@ mod tests {
         let mut rng = Rng::plain(5);
         for (height, width) in [(1, 1), (7, 9), (12, 5), (1, 8)] {
             for share in [2, 5, 40] {
-                let region: Vec<bool> =
-                    (0..height * width).map(|_| rng.below(share) > 0).collect();
+                let region: Vec<bool> = (0..height * width).map(|_| rng.below(share) > 0).collect();
                 let depths = squared_depths(&region, width);
                 for (i, depth) in depths.into_iter().enumerate() {
                     let (y, x) = ((i / width) as i64, (i % width) as i64);

@@ -90,7 +90,9 @@ impl SwapEncoder {
                 let adaptor = features.adaptors.get(name);
                 let spatial = adaptor.and_then(|adaptor| adaptor.spatial.as_ref());
                 let (tokens, grid) = spatial.ok_or_else(|| {
-                    Error::usage(format!("adaptor `{name}` has no spatial features for SAM's neck"))
+                    Error::usage(format!(
+                        "adaptor `{name}` has no spatial features for SAM's neck"
+                    ))
                 })?;
                 (tokens.shallow_clone(), *grid)
             }
@@ -127,9 +129,7 @@ impl Backbone for SwapEncoder {
         let grid = (map.size()[1], map.size()[2]);
         let map = match (grid == (side, side), self.padding, self.grid) {
             (true, _, _) => map,
-            (false, Padding::None, _) if grid.0 <= side && grid.1 <= side => {
-                surrounded(&map, side)
-            }
+            (false, Padding::None, _) if grid.0 <= side && grid.1 <= side => surrounded(&map, side),
             (false, _, Grid::Resize) => resized(&map, side),
             (false, _, _) => {
                 return Err(Error::usage(format!(
@@ -138,7 +138,12 @@ impl Backbone for SwapEncoder {
                 )));
             }
         };
-        let spatial = self.neck.embed(&map).flatten(2, 3).transpose(1, 2).contiguous();
+        let spatial = self
+            .neck
+            .embed(&map)
+            .flatten(2, 3)
+            .transpose(1, 2)
+            .contiguous();
         Ok(Features {
             summary: spatial.mean_dim(1, false, None),
             spatial,

@@ -112,13 +112,19 @@ impl Judge<'_> {
                 .zip(&clicks)
                 .map(|((truth, answer), clicks)| next_click(truth, answer, width, clicks))
                 .collect();
-            clicks.iter_mut().zip(next).for_each(|(clicks, click)| clicks.push(click));
+            clicks
+                .iter_mut()
+                .zip(next)
+                .for_each(|(clicks, click)| clicks.push(click));
             let prompts = self.clicks(&clicks, placement)?;
             let answer = self.answer(embedding, placement, &prompts)?;
             if clicks[0].len() >= self.settings.clicks {
                 return Ok(answer);
             }
-            let masks = answer.masks.f_to_kind(Kind::Uint8)?.f_to_device(Device::Cpu)?;
+            let masks = answer
+                .masks
+                .f_to_kind(Kind::Uint8)?
+                .f_to_device(Device::Cpu)?;
             answers = Vec::<u8>::try_from(masks.f_contiguous()?.f_view([-1])?)?;
         }
     }
@@ -139,7 +145,9 @@ impl Judge<'_> {
             .collect();
         let (prompts, device) = (clicks.len() as i64, self.decoder.device);
         let place = |values: &[f32], shape: &[i64]| -> Result<Tensor> {
-            Ok(Tensor::from_slice(values).f_view(shape)?.f_to_device(device)?)
+            Ok(Tensor::from_slice(values)
+                .f_view(shape)?
+                .f_to_device(device)?)
         };
         Ok(Prompts {
             points: Some((
@@ -193,11 +201,8 @@ impl Judge<'_> {
     fn compare(&self, answer: &Answer, targets: &[Target]) -> Result<Vec<Outcome>> {
         let truths: Vec<Vec<u8>> = targets.par_iter().map(|t| mask::columns(&t.runs)).collect();
         let size = answer.masks.size();
-        let truth = Tensor::f_from_data_size(
-            &truths.concat(),
-            &[size[0], size[2], size[1]],
-            Kind::Uint8,
-        )?;
+        let truth =
+            Tensor::f_from_data_size(&truths.concat(), &[size[0], size[2], size[1]], Kind::Uint8)?;
         let truth = truth
             .f_to_device(self.decoder.device)?
             .f_transpose(1, 2)?
@@ -208,21 +213,19 @@ impl Judge<'_> {
         };
         let both = count(&answer.masks.f_logical_and(&truth)?)?;
         let predicted = count(&answer.masks)?;
-        let outcomes = both.into_iter().zip(predicted).zip(targets).zip(&answer.chosen);
-        let outcome = |(((both, predicted), target), &(mask, predicted_iou)): (
-            ((i64, i64), &Target),
-            &(u8, f32),
-        )| {
-            let intersection = both.unsigned_abs();
-            let all = predicted.unsigned_abs() + mask::area(&target.runs);
-            Outcome {
+        let mut outcomes = Vec::with_capacity(targets.len());
+        for (i, target) in targets.iter().enumerate() {
+            let (mask, predicted_iou) = answer.chosen[i];
+            let intersection = both[i].unsigned_abs();
+            let all = predicted[i].unsigned_abs() + mask::area(&target.runs);
+            outcomes.push(Outcome {
                 intersection,
                 union: all - intersection,
                 mask,
                 predicted_iou,
-            }
-        };
-        Ok(outcomes.map(outcome).collect())
+            });
+        }
+        Ok(outcomes)
     }
 }
 

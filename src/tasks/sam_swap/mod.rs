@@ -65,7 +65,9 @@ pub struct Options {
 
 /// The instances that count, in the file's order.
 pub fn counted(instances: &[Instance]) -> impl Iterator<Item = &Instance> {
-    instances.iter().filter(|instance| instance.area >= LEAST_AREA)
+    instances
+        .iter()
+        .filter(|instance| instance.area >= LEAST_AREA)
 }
 
 /// Measures `model`, which is SAM itself where `is_sam` says so.
@@ -161,10 +163,11 @@ pub fn run(
         show: options.show,
     };
     let embedding = |position: usize| read_embedding(&rows, &embeddings, position, &decoder);
-    let (outcomes, judged) =
-        outcomes::outcomes(&images_in_use, outcomes_key, |position, placement, targets| {
-            judge.judge(&embedding(position)?, placement, targets)
-        })?;
+    let (outcomes, judged) = outcomes::outcomes(
+        &images_in_use,
+        outcomes_key,
+        |position, placement, targets| judge.judge(&embedding(position)?, placement, targets),
+    )?;
     let prompting_s = started.elapsed().as_secs_f64();
 
     let all = Judged {
@@ -257,7 +260,11 @@ fn refuse_sam3(model: &str, adaptors: &[String], wanted: &str) -> Result<()> {
 }
 
 /// The weights of neck and decoder, and what they are called.
-fn sam_weights(model: &Resolved, is_sam: bool, named: Option<&str>) -> Result<(String, Checkpoint)> {
+fn sam_weights(
+    model: &Resolved,
+    is_sam: bool,
+    named: Option<&str>,
+) -> Result<(String, Checkpoint)> {
     let of_zoo = |name: &str| -> Result<(String, Checkpoint)> {
         let entry = zoo::find(name)?;
         let place = resolve::locate_in(entry, entry.repository(name))?;
@@ -353,7 +360,9 @@ mod tests {
     fn students_of_sam_3_are_refused_by_name() {
         let adaptors = |names: &[&str]| names.iter().map(|n| n.to_string()).collect::<Vec<_>>();
         let v4 = adaptors(&["siglip2-g", "dino_v3", "sam3"]);
-        let error = refuse_sam3("c-radio_v4-h", &v4, "sam").unwrap_err().to_string();
+        let error = refuse_sam3("c-radio_v4-h", &v4, "sam")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("c-radio_v4-h imitates SAM 3"), "{error}");
         refuse_sam3("c-radio_v4-h", &v4, "sam3").unwrap_err();
         // A model without either is told what adaptors it has elsewhere.

@@ -127,7 +127,10 @@ fn row(outcomes: &[Outcome]) -> Row {
 fn read(reader: &Reader, images: usize) -> Result<Vec<Vec<Outcome>>> {
     let damaged = || {
         let folder = home().join("cache/sam_swap");
-        Error::file(Path::new(&folder), "holds damaged outcomes; radio-eval cache --clear")
+        Error::file(
+            Path::new(&folder),
+            "holds damaged outcomes; radio-eval cache --clear",
+        )
     };
     if images == 0 {
         return Ok(Vec::new());

@@ -21,9 +21,10 @@ pub struct Judged<'a> {
 
 impl Judged<'_> {
     fn images(&self) -> impl Iterator<Item = (usize, impl Iterator<Item = (&Instance, &Outcome)>)> {
-        self.indices.iter().zip(self.outcomes).map(|(&index, outcomes)| {
-            (index, counted(self.set.instances(index)).zip(outcomes))
-        })
+        self.indices
+            .iter()
+            .zip(self.outcomes)
+            .map(|(&index, outcomes)| (index, counted(self.set.instances(index)).zip(outcomes)))
     }
 
     /// The mean IoU of every bucket that holds an instance, each instance of the same weight, with
@@ -62,13 +63,15 @@ impl Judged<'_> {
 
     /// Adds the means to a record.
     pub fn metrics(&self, record: RecordBuilder, prompt: PromptKind, seed: u64) -> RecordBuilder {
-        self.means(seed).into_iter().fold(record, |record, (bucket, mean)| {
-            let metric = match prompt {
-                PromptKind::Box => bucket.of_boxes(),
-                PromptKind::Point => bucket.of_points(),
-            };
-            record.metric(metric, mean)
-        })
+        self.means(seed)
+            .into_iter()
+            .fold(record, |record, (bucket, mean)| {
+                let metric = match prompt {
+                    PromptKind::Box => bucket.of_boxes(),
+                    PromptKind::Point => bucket.of_points(),
+                };
+                record.metric(metric, mean)
+            })
     }
 
     /// A row per instance.
@@ -88,7 +91,9 @@ impl Judged<'_> {
             "intersection",
             "union",
         ];
-        table.write_record(header).map_err(|e| fail(e.to_string()))?;
+        table
+            .write_record(header)
+            .map_err(|e| fail(e.to_string()))?;
         for (index, instances) in self.images() {
             for (instance, outcome) in instances {
                 let row = [

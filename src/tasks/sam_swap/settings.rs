@@ -96,7 +96,10 @@ impl Settings {
             ("normalisation", json!("the model's own, on [0,1]")),
             ("features", json!("before SAM's neck")),
             ("decoder_precision", json!("fp32")),
-            ("mask_choice", json!("highest predicted IoU of masks 1 to 3")),
+            (
+                "mask_choice",
+                json!("highest predicted IoU of masks 1 to 3"),
+            ),
         ]
     }
 

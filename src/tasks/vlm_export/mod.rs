@@ -23,8 +23,8 @@ pub use manifest::{Export, Manifest};
 pub use outputs::{Layer, Norm, Wanted};
 
 use crate::data::pictures::Pictures;
-use crate::data::source::size_of;
 use crate::data::pixels;
+use crate::data::source::size_of;
 use crate::models::Resolved;
 use crate::report::{ModelPart, environment};
 use crate::runtime::launcher::Share;

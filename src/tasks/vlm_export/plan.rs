@@ -5,8 +5,8 @@
 use super::batches::no_thread;
 use super::framing::{Framing, ViewSize, Views};
 use crate::data::Source;
-use crate::data::source::size_of;
 use crate::data::pipeline::ordered;
+use crate::data::source::size_of;
 use crate::hash;
 use crate::runtime::interrupt;
 use crate::{Error, Result};
