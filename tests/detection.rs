@@ -11,8 +11,17 @@ fn file(name: &str) -> String {
 /// `coco --task ap` on a committed set; what else is given is for the caller to add.
 fn ap(home: &Path, results: &str) -> std::process::Command {
     let mut command = radio_eval(home);
-    command.args(["coco", "--task", "ap", "--json", "--ground-truth", &file("a.gt.json")]);
-    command.args(["--results", results, "--out"]).arg(home.join("out"));
+    command.args([
+        "coco",
+        "--task",
+        "ap",
+        "--json",
+        "--ground-truth",
+        &file("a.gt.json"),
+    ]);
+    command
+        .args(["--results", results, "--out"])
+        .arg(home.join("out"));
     command
 }
 
@@ -24,7 +33,8 @@ fn records(text: &str) -> Vec<Value> {
 fn average_precision_of_a_file() {
     let home = tempfile::tempdir().unwrap();
     let record = &records(&stdout(&mut ap(home.path(), &file("a.segm.json"))))[0];
-    let expected: Value = serde_json::from_slice(&std::fs::read(file("expected.json")).unwrap()).unwrap();
+    let expected: Value =
+        serde_json::from_slice(&std::fs::read(file("expected.json")).unwrap()).unwrap();
     let expected = &expected["sets"]["a"];
     for (metric, stats, at) in [
         ("mask_ap", &expected["segm"]["stats"], 0),
@@ -42,11 +52,23 @@ fn average_precision_of_a_file() {
     let rows: Vec<&str> = classes.lines().collect();
     assert_eq!(rows.len(), 7);
     // A category without objects has no numbers.
-    assert!(rows[6].starts_with("90,") && rows[6].ends_with(",0,,,,,,,"), "{}", rows[6]);
+    assert!(
+        rows[6].starts_with("90,") && rows[6].ends_with(",0,,,,,,,"),
+        "{}",
+        rows[6]
+    );
     let plot = std::fs::read_to_string(out.join("ap__a.segm.bbox.pr.svg")).unwrap();
     assert!(plot.contains("IoU 0.75") && plot.contains("Precision over recall, boxes"));
 
-    let few = ["--iou", "0.5", "--max-dets", "1,2,5", "--no-intervals", "--name", "few"];
+    let few = [
+        "--iou",
+        "0.5",
+        "--max-dets",
+        "1,2,5",
+        "--no-intervals",
+        "--name",
+        "few",
+    ];
     let record = &records(&stdout(ap(home.path(), &file("a.bbox.json")).args(few)))[0];
     let metrics = record["metrics"].as_object().unwrap();
     assert_eq!(metrics["box_ap"], metrics["box_ap50"]);
@@ -78,7 +100,10 @@ fn flags_that_cannot_be_obeyed_are_refused() {
     assert!(detect(&["--jitter", "2,1"]).contains("smaller scale first"));
     let nothing = detect(&["--head", "x.safetensors", "--epochs", "3"]);
     assert!(nothing.contains("nothing is trained"), "{nothing}");
-    let order = fails(ap(home.path(), &file("a.bbox.json")).args(["--max-dets", "3,2,1"]), 2);
+    let order = fails(
+        ap(home.path(), &file("a.bbox.json")).args(["--max-dets", "3,2,1"]),
+        2,
+    );
     assert!(order.contains("three numbers that rise"), "{order}");
     let absent = fails(&mut ap(home.path(), "absent.json"), 1);
     assert!(absent.contains("absent.json"), "{absent}");
@@ -93,15 +118,42 @@ fn a_detector_is_trained_saved_and_evaluated_again() {
     let results = home.path().join("found.json");
     let detect = |args: &[&str]| {
         let mut command = radio_eval(home.path());
-        command.args(["coco", "--task", "detect", "--json", "-m", "mini-dino", "--data", "coco-mini"]);
-        command.args(["--device", "cpu", "--threads", "1", "--out"]).arg(&out);
+        command.args([
+            "coco",
+            "--task",
+            "detect",
+            "--json",
+            "-m",
+            "mini-dino",
+            "--data",
+            "coco-mini",
+        ]);
+        command
+            .args(["--device", "cpu", "--threads", "1", "--out"])
+            .arg(&out);
         let mut found = records(&stdout(command.args(args)));
         found.remove(0)
     };
     let small = [
-        "--recipe", "mini", "--resolution", "128", "--channels", "16", "--epochs", "0.0533",
-        "--batch-size", "2", "--box-batch", "16", "--lr", "0.01", "--warmup", "1", "--val-every",
-        "0.03", "--save-detections",
+        "--recipe",
+        "mini",
+        "--resolution",
+        "128",
+        "--channels",
+        "16",
+        "--epochs",
+        "0.0533",
+        "--batch-size",
+        "2",
+        "--box-batch",
+        "16",
+        "--lr",
+        "0.01",
+        "--warmup",
+        "1",
+        "--val-every",
+        "0.03",
+        "--save-detections",
     ];
     let path = results.display().to_string();
     let with_file: Vec<&str> = small.iter().copied().chain([path.as_str()]).collect();

@@ -36,8 +36,16 @@ fn twelve_numbers_of_boxes_and_masks_to_the_last_bit() {
         for (results, kind, stats) in [
             ("bbox", IouKind::Bbox, &expected["bbox"]["stats"]),
             ("segm", IouKind::Segm, &expected["segm"]["stats"]),
-            ("segm", IouKind::Bbox, &expected["segm_results_as_bbox_stats"]),
-            ("bbox", IouKind::Segm, &expected["bbox_results_as_segm_stats"]),
+            (
+                "segm",
+                IouKind::Bbox,
+                &expected["segm_results_as_bbox_stats"],
+            ),
+            (
+                "bbox",
+                IouKind::Segm,
+                &expected["bbox_results_as_segm_stats"],
+            ),
         ] {
             let found = evaluate(
                 &file(&format!("{set}.gt.json")),
@@ -85,7 +93,8 @@ fn precision_and_recall_arrays_to_the_last_bit() {
         return;
     };
     for set in ["a", "tiny"] {
-        let (tensors, _) = safetensors::open(&golden.join(format!("{set}.pr.safetensors"))).unwrap();
+        let (tensors, _) =
+            safetensors::open(&golden.join(format!("{set}.pr.safetensors"))).unwrap();
         let mut compared = 0;
         for kind in [IouKind::Bbox, IouKind::Segm] {
             let found = evaluate(
@@ -137,11 +146,18 @@ fn the_bootstrap_resamples_the_same_average_precision() {
         let results = file(&format!("a.{}.json", kind.name()));
         let mut found = evaluate(&file("a.gt.json"), &results, kind, &settings);
         let own = found.average_precision_of_ranking().unwrap();
-        assert!((own - found.stats[0]).abs() < 1e-12, "{own} {}", found.stats[0]);
+        assert!(
+            (own - found.stats[0]).abs() < 1e-12,
+            "{own} {}",
+            found.stats[0]
+        );
         found.find_intervals(&settings, 0).unwrap();
         for (interval, value) in found.intervals.iter().zip(&found.stats) {
             let (low, high) = interval.unwrap();
-            assert!(low < *value && *value < high && high - low < 0.5, "{low} {value} {high}");
+            assert!(
+                low < *value && *value < high && high - low < 0.5,
+                "{low} {value} {high}"
+            );
         }
     }
 }
@@ -153,7 +169,12 @@ fn other_thresholds_and_fewer_detections() {
         max_dets: [1, 2, 5],
         intervals: false,
     };
-    let found = evaluate(&file("a.gt.json"), &file("a.bbox.json"), IouKind::Bbox, &settings);
+    let found = evaluate(
+        &file("a.gt.json"),
+        &file("a.bbox.json"),
+        IouKind::Bbox,
+        &settings,
+    );
     let all = evaluate(
         &file("a.gt.json"),
         &file("a.bbox.json"),
@@ -195,10 +216,19 @@ fn files_that_make_no_sense_are_refused() {
         let error = error.err().expect(expected).to_string();
         assert!(error.contains(expected), "{error}");
     };
-    broken_truth(&|v| v["annotations"][1]["id"] = 1.into(), "annotation 1 is there twice");
+    broken_truth(
+        &|v| v["annotations"][1]["id"] = 1.into(),
+        "annotation 1 is there twice",
+    );
     broken_truth(&|v| v["annotations"][1]["id"] = 0.into(), "with id 0");
-    broken_truth(&|v| v["annotations"][0]["area"] = Value::Null, "has no area");
-    broken_truth(&|v| v["annotations"][0]["bbox"][2] = (-3).into(), "negative size");
+    broken_truth(
+        &|v| v["annotations"][0]["area"] = Value::Null,
+        "has no area",
+    );
+    broken_truth(
+        &|v| v["annotations"][0]["bbox"][2] = (-3).into(),
+        "negative size",
+    );
     broken_truth(&|v| v["images"] = Value::Array(vec![]), "has no images");
     broken_truth(
         &|v| v["images"][0]["neg_category_ids"] = serde_json::json!([1]),
@@ -216,7 +246,10 @@ fn files_that_make_no_sense_are_refused() {
         change(&mut broken);
         refused(&broken.to_string(), expected);
     };
-    broken_results(&|v| v[1]["image_id"] = 7.into(), "image that the ground truth does not have");
+    broken_results(
+        &|v| v[1]["image_id"] = 7.into(),
+        "image that the ground truth does not have",
+    );
     broken_results(&|v| v[1]["score"] = Value::Null, "has no score");
     broken_results(
         &|v| v[1]["segmentation"]["size"] = serde_json::json!([100, 99]),

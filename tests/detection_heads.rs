@@ -30,7 +30,9 @@ impl Golden {
     }
 
     fn names<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.keys().filter_map(move |name| name.strip_prefix(prefix))
+        self.0
+            .keys()
+            .filter_map(move |name| name.strip_prefix(prefix))
     }
 }
 
@@ -87,7 +89,12 @@ fn operators() {
     };
     let pooled = regions::roi_align(&leaf, &rois, &settings).unwrap();
     pooled.square().sum(Kind::Float).backward();
-    close(&leaf.grad(), &golden.get("roi.grad_x.al1.sr2.sc0.5.o3"), 1e-5, "gradient");
+    close(
+        &leaf.grad(),
+        &golden.get("roi.grad_x.al1.sr2.sc0.5.o3"),
+        1e-5,
+        "gradient",
+    );
 
     let (boxes, labels) = (golden.get("nms.boxes"), golden.get("nms.labels"));
     for threshold in [0.0, 0.3, 0.5, 0.7, 1.0] {
@@ -105,7 +112,12 @@ fn operators() {
     let codes = BoxCoder::HEAD.encode(&proposals, &golden.get("coder.ref"));
     close(&codes, &golden.get("coder.codes"), 1e-5, "encode");
     let decoded = BoxCoder::HEAD.decode(&golden.get("coder.big_codes"), &proposals);
-    close(&decoded.flatten(1, -1), &golden.get("coder.decoded_big"), 1e-5, "decode");
+    close(
+        &decoded.flatten(1, -1),
+        &golden.get("coder.decoded_big"),
+        1e-5,
+        "decode",
+    );
 
     let quality = golden.get("match.quality");
     for (name, matcher) in [("rpn", Matcher::PROPOSALS), ("roi", Matcher::HEAD)] {
@@ -168,7 +180,10 @@ impl Sampler for Lowest {
         negative: &[i64],
         (positives, negatives): (usize, usize),
     ) -> (Vec<i64>, Vec<i64>) {
-        (positive[..positives].to_vec(), negative[..negatives].to_vec())
+        (
+            positive[..positives].to_vec(),
+            negative[..negatives].to_vec(),
+        )
     }
 }
 
@@ -197,7 +212,10 @@ impl Sampler for Recorded<'_> {
             Vec::<i64>::try_from(chosen).unwrap()
         };
         let (chosen, others) = (read("pos"), read("neg"));
-        assert!(chosen.iter().all(|i| positive.contains(i)), "a positive that is none");
+        assert!(
+            chosen.iter().all(|i| positive.contains(i)),
+            "a positive that is none"
+        );
         assert!(others.iter().all(|i| negative.binary_search(i).is_ok()));
         assert_eq!((chosen.len(), others.len()), wanted);
         (chosen, others)
@@ -228,7 +246,10 @@ fn detector(folder: &Path, name: &str) -> Detector {
     let read = |name: &str| Ok(weights.0.contains_key(name).then(|| weights.get(name)));
     let detector = Detector::new(options, Device::Cpu, Some(&read)).unwrap();
     // Every tensor but the one that stands for the frozen backbone.
-    let trained = weights.0.keys().filter(|key| !key.starts_with("backbone.frozen"));
+    let trained = weights
+        .0
+        .keys()
+        .filter(|key| !key.starts_with("backbone.frozen"));
     assert_eq!(trained.count(), detector.parameters().len());
     detector
 }
@@ -261,7 +282,11 @@ fn targets(inputs: &Golden, sizes: &Sizes, empty_second: bool, masks: bool) -> V
         let mask = get("masks")
             .index_select(1, &index(stored.0, seen.0))
             .index_select(2, &index(stored.1, seen.1));
-        let keep = if empty_second && i == 1 { 0 } else { mask.size()[0] };
+        let keep = if empty_second && i == 1 {
+            0
+        } else {
+            mask.size()[0]
+        };
         Target {
             boxes: (get("boxes") * Tensor::from_slice(&[x, y, x, y])).narrow(0, 0, keep),
             labels: get("labels").narrow(0, 0, keep),
@@ -288,17 +313,35 @@ fn check(name: &str) {
     let no_grad = tch::no_grad_guard();
     let pyramid = detector.pyramid.forward(&map);
     for (i, level) in pyramid.iter().enumerate() {
-        close(level, &golden.get(&format!("eval.sfp.p{}", i + 2)), 1e-4, "pyramid");
+        close(
+            level,
+            &golden.get(&format!("eval.sfp.p{}", i + 2)),
+            1e-4,
+            "pyramid",
+        );
         let (objectness, deltas) = detector.rpn.level(level);
-        close(&objectness, &golden.get(&format!("eval.rpn.objectness.{i}")), 1e-4, "objectness");
-        close(&deltas, &golden.get(&format!("eval.rpn.deltas.{i}")), 1e-4, "deltas");
+        close(
+            &objectness,
+            &golden.get(&format!("eval.rpn.objectness.{i}")),
+            1e-4,
+            "objectness",
+        );
+        close(
+            &deltas,
+            &golden.get(&format!("eval.rpn.deltas.{i}")),
+            1e-4,
+            "deltas",
+        );
     }
     let output = detector.rpn.forward(&pyramid, images.padded);
     assert!(output.anchors.equal(&golden.get("eval.anchors")), "anchors");
     let proposals = detector.rpn.propose(&output, &images, false).unwrap();
     for (i, own) in proposals.iter().enumerate() {
         let expected = golden.get(&format!("eval.proposals.{i}"));
-        assert!((own - expected).abs().max().double_value(&[]) < 1e-3, "proposals");
+        assert!(
+            (own - expected).abs().max().double_value(&[]) < 1e-3,
+            "proposals"
+        );
     }
     let rois = pooling::regions(&proposals);
     let pooled = pooling::pool(&pyramid, &rois, box_head::SIDE).unwrap();
@@ -366,7 +409,12 @@ fn check(name: &str) {
         let mut compared = 0;
         for parameter in golden.names("train.firstk.grad.") {
             let expected = golden.get(&format!("train.firstk.grad.{parameter}"));
-            close(&detector.parameters()[parameter].grad(), &expected, 1e-4, parameter);
+            close(
+                &detector.parameters()[parameter].grad(),
+                &expected,
+                1e-4,
+                parameter,
+            );
             compared += 1;
         }
         assert!(compared > 40, "{compared}");

@@ -127,7 +127,10 @@ mod tests {
         let factor = |i| schedule.factor(i);
         assert_eq!((factor(0), factor(250), factor(251)), (1e-3, 1.0, 1.0));
         assert!((factor(125) - 0.5005).abs() < 1e-12);
-        assert_eq!((factor(2_399), factor(2_400), factor(2_599)), (1.0, 0.1, 0.1));
+        assert_eq!(
+            (factor(2_399), factor(2_400), factor(2_599)),
+            (1.0, 0.1, 0.1)
+        );
         assert!((factor(2_600) - 0.01).abs() < 1e-15);
     }
 

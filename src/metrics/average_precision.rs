@@ -153,7 +153,10 @@ mod tests {
     #[test]
     fn the_interval_holds_the_samples_values() {
         let (low, high) = interval(&[category()], 2, &[0], 0).unwrap();
-        assert!((low - 0.5).abs() < 1e-12 && (high - 1.0).abs() < 1e-12, "{low} {high}");
+        assert!(
+            (low - 0.5).abs() < 1e-12 && (high - 1.0).abs() < 1e-12,
+            "{low} {high}"
+        );
         assert_eq!(interval(&[category()], 0, &[0], 0), None);
     }
 }

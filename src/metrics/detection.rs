@@ -45,18 +45,45 @@ declare! {
 
 /// The box numbers in pycocotools' order: AP, AP50, AP75, APs, APm, APl, then the recalls.
 pub static BOXES: [&Definition; 12] = [
-    &BOX_AP, &BOX_AP50, &BOX_AP75, &BOX_AP_SMALL, &BOX_AP_MEDIUM, &BOX_AP_LARGE, &BOX_AR1,
-    &BOX_AR10, &BOX_AR100, &BOX_AR_SMALL, &BOX_AR_MEDIUM, &BOX_AR_LARGE,
+    &BOX_AP,
+    &BOX_AP50,
+    &BOX_AP75,
+    &BOX_AP_SMALL,
+    &BOX_AP_MEDIUM,
+    &BOX_AP_LARGE,
+    &BOX_AR1,
+    &BOX_AR10,
+    &BOX_AR100,
+    &BOX_AR_SMALL,
+    &BOX_AR_MEDIUM,
+    &BOX_AR_LARGE,
 ];
 
 /// The mask numbers in the same order.
 pub static MASKS: [&Definition; 12] = [
-    &MASK_AP, &MASK_AP50, &MASK_AP75, &MASK_AP_SMALL, &MASK_AP_MEDIUM, &MASK_AP_LARGE, &MASK_AR1,
-    &MASK_AR10, &MASK_AR100, &MASK_AR_SMALL, &MASK_AR_MEDIUM, &MASK_AR_LARGE,
+    &MASK_AP,
+    &MASK_AP50,
+    &MASK_AP75,
+    &MASK_AP_SMALL,
+    &MASK_AP_MEDIUM,
+    &MASK_AP_LARGE,
+    &MASK_AR1,
+    &MASK_AR10,
+    &MASK_AR100,
+    &MASK_AR_SMALL,
+    &MASK_AR_MEDIUM,
+    &MASK_AR_LARGE,
 ];
 
 /// What a table for people shows of them.
 pub static HEADLINE: &[&Definition] = &[
-    &BOX_AP, &BOX_AP50, &BOX_AP75, &BOX_AP_SMALL, &BOX_AP_MEDIUM, &BOX_AP_LARGE, &MASK_AP,
-    &MASK_AP50, &MASK_AP75,
+    &BOX_AP,
+    &BOX_AP50,
+    &BOX_AP75,
+    &BOX_AP_SMALL,
+    &BOX_AP_MEDIUM,
+    &BOX_AP_LARGE,
+    &MASK_AP,
+    &MASK_AP50,
+    &MASK_AP75,
 ];

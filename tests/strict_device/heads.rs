@@ -138,7 +138,10 @@ impl Sampler for Lowest {
         negative: &[i64],
         (positives, negatives): (usize, usize),
     ) -> (Vec<i64>, Vec<i64>) {
-        (positive[..positives].to_vec(), negative[..negatives].to_vec())
+        (
+            positive[..positives].to_vec(),
+            negative[..negatives].to_vec(),
+        )
     }
 }
 
@@ -168,19 +171,30 @@ fn a_detector_trains_and_detects_as_on_the_cpu() {
                 .view([2, 4])
                 .narrow(0, 0, objects)
                 .to_device(on),
-            labels: Tensor::from_slice(&[1i64, 3]).narrow(0, 0, objects).to_device(on),
+            labels: Tensor::from_slice(&[1i64, 3])
+                .narrow(0, 0, objects)
+                .to_device(on),
             masks: Some(masks.narrow(0, 0, objects).to_device(on)),
         };
         let map = map.to_device(on);
         let targets = [target(2), target(0)];
-        let losses = detector.losses(&map, &images, &targets, &mut Lowest).unwrap();
+        let losses = detector
+            .losses(&map, &images, &targets, &mut Lowest)
+            .unwrap();
         losses.total().backward();
-        let values: Vec<f64> = losses.named().iter().map(|(_, l)| l.double_value(&[])).collect();
+        let values: Vec<f64> = losses
+            .named()
+            .iter()
+            .map(|(_, l)| l.double_value(&[]))
+            .collect();
         let norms: Vec<f64> = (detector.parameters().values())
             .map(|parameter| parameter.grad().norm().double_value(&[]))
             .collect();
         let found = detector.detect(&map, &images).unwrap();
-        let scores: Vec<Tensor> = found.iter().map(|f| f.scores.to_device(Device::Cpu)).collect();
+        let scores: Vec<Tensor> = found
+            .iter()
+            .map(|f| f.scores.to_device(Device::Cpu))
+            .collect();
         let masks = found[0].masks.as_ref().unwrap().size();
         (values, norms, scores, masks)
     };

@@ -84,7 +84,9 @@ pub struct DetectArgs {
 }
 
 fn parse_jitter(text: &str) -> Result<(f64, f64), String> {
-    let (low, high) = text.split_once(',').ok_or("use two numbers, like 0.5,2.0")?;
+    let (low, high) = text
+        .split_once(',')
+        .ok_or("use two numbers, like 0.5,2.0")?;
     Ok((numbers::positive(low)?, numbers::positive(high)?))
 }
 
@@ -194,6 +196,8 @@ pub fn run(args: &CocoArgs, progress: bool) -> anyhow::Result<Outcome> {
         };
         detect::run(&model, train.as_ref(), &val, &recipe, &options, &runtime)
     };
-    let outcome = specs.iter().try_for_each(|spec| results.add(measure(spec)?));
+    let outcome = specs
+        .iter()
+        .try_for_each(|spec| results.add(measure(spec)?));
     results.end(outcome)
 }

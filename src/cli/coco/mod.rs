@@ -97,18 +97,62 @@ impl CocoArgs {
         let sam_swap = task == Task::SamSwap;
         let (ap, detect) = (task == Task::Ap, task == Task::Detect);
         let data = &self.data;
-        let has_data = [data.data.is_some(), data.images.is_some(), data.annotations.is_some()];
+        let has_data = [
+            data.data.is_some(),
+            data.images.is_some(),
+            data.annotations.is_some(),
+        ];
         let refused = [
-            (self.sam_swap.is_some() && !sam_swap, "flags of the SAM swap go", "sam-swap"),
-            (self.ap.is_some() && !ap, "--ground-truth, --results and their flags go", "ap"),
-            (self.detect.is_some() && !detect, "flags of detection heads go", "detect"),
-            (self.limit.is_some() && !sam_swap, "--limit goes", "sam-swap"),
-            (self.skip_bad > 0 && !sam_swap, "--skip-bad goes", "sam-swap"),
-            (self.model.is_some() && ap, "--model and its flags go", "sam-swap or detect"),
-            (has_data.contains(&true) && ap, "--data and its flags go", "sam-swap or detect"),
-            (self.adaptor.is_some() && ap, "--adaptor goes", "sam-swap or detect"),
-            (self.resolution.is_some() && ap, "--resolution goes", "sam-swap or detect"),
-            (self.batch_size.is_some() && ap, "--batch-size goes", "sam-swap or detect"),
+            (
+                self.sam_swap.is_some() && !sam_swap,
+                "flags of the SAM swap go",
+                "sam-swap",
+            ),
+            (
+                self.ap.is_some() && !ap,
+                "--ground-truth, --results and their flags go",
+                "ap",
+            ),
+            (
+                self.detect.is_some() && !detect,
+                "flags of detection heads go",
+                "detect",
+            ),
+            (
+                self.limit.is_some() && !sam_swap,
+                "--limit goes",
+                "sam-swap",
+            ),
+            (
+                self.skip_bad > 0 && !sam_swap,
+                "--skip-bad goes",
+                "sam-swap",
+            ),
+            (
+                self.model.is_some() && ap,
+                "--model and its flags go",
+                "sam-swap or detect",
+            ),
+            (
+                has_data.contains(&true) && ap,
+                "--data and its flags go",
+                "sam-swap or detect",
+            ),
+            (
+                self.adaptor.is_some() && ap,
+                "--adaptor goes",
+                "sam-swap or detect",
+            ),
+            (
+                self.resolution.is_some() && ap,
+                "--resolution goes",
+                "sam-swap or detect",
+            ),
+            (
+                self.batch_size.is_some() && ap,
+                "--batch-size goes",
+                "sam-swap or detect",
+            ),
         ];
         match refused.iter().find(|(is_wrong, ..)| *is_wrong) {
             Some((_, what, tasks)) => Err(Error::usage(format!("{what} with --task {tasks}"))),

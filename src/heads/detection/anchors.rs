@@ -33,8 +33,12 @@ pub fn of_level(
     let steps = |n: i64, stride: i64| {
         (Tensor::arange(n, (Kind::Int64, device)) * stride).to_kind(Kind::Float)
     };
-    let y = steps(rows, stride.0).view([-1, 1]).expand([rows, columns], false);
-    let x = steps(columns, stride.1).view([1, -1]).expand([rows, columns], false);
+    let y = steps(rows, stride.0)
+        .view([-1, 1])
+        .expand([rows, columns], false);
+    let x = steps(columns, stride.1)
+        .view([1, -1])
+        .expand([rows, columns], false);
     let shifts = Tensor::stack(&[&x, &y, &x, &y], 2).view([-1, 1, 4]);
     let cells = cell_anchors(&[size], &RATIOS).to_device(device);
     (shifts + cells.view([1, -1, 4])).view([-1, 4])

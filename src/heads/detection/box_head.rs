@@ -61,7 +61,8 @@ impl BoxHead {
         let (channels, hidden) = (options.channels, options.hidden);
         let head = place.at("box_head");
         let flat = channels * SIDE * SIDE;
-        let linear = |place: Place, input| Linear::new(&place, (input, hidden), Init::xavier(input));
+        let linear =
+            |place: Place, input| Linear::new(&place, (input, hidden), Init::xavier(input));
         let body = match options.kind {
             HeadKind::MaskVitdet => {
                 let convs = (0..CONVS).map(|i| {
@@ -74,9 +75,10 @@ impl BoxHead {
                 // One place is nn.Flatten's.
                 Body::Convolutions(convs, linear(head.at(CONVS + 1), flat)?)
             }
-            HeadKind::MaskRcnn | HeadKind::FasterRcnn => {
-                Body::Linear([linear(head.at("fc6"), flat)?, linear(head.at("fc7"), hidden)?])
-            }
+            HeadKind::MaskRcnn | HeadKind::FasterRcnn => Body::Linear([
+                linear(head.at("fc6"), flat)?,
+                linear(head.at("fc7"), hidden)?,
+            ]),
         };
         let predictor = place.at("box_predictor");
         let output = |name: &str, width: i64, std: f64| {
@@ -111,8 +113,14 @@ impl BoxHead {
 
     /// Hidden features -> class logits `[K,classes]`, deltas `[K,4*classes]`.
     pub fn predict(&self, features: &Tensor) -> (Tensor, Tensor) {
-        let outputs = (self.classes.forward(features), self.deltas.forward(features));
-        (outputs.0.to_kind(Kind::Float), outputs.1.to_kind(Kind::Float))
+        let outputs = (
+            self.classes.forward(features),
+            self.deltas.forward(features),
+        );
+        (
+            outputs.0.to_kind(Kind::Float),
+            outputs.1.to_kind(Kind::Float),
+        )
     }
 
     /// Which proposals to train on; every object is a proposal too.
@@ -137,7 +145,9 @@ impl BoxHead {
             let classes = on_host(&target.labels)?;
             let label = |&m: &i64| if m < 0 { 0 } else { classes[m as usize] };
             let labels: Vec<i64> = matches.iter().map(label).collect();
-            let sample = self.sampling.sample(&labels, Stage::Proposals, image, sampler);
+            let sample = self
+                .sampling
+                .sample(&labels, Stage::Proposals, image, sampler);
             let of = |list: &[i64]| sample.all.iter().map(|&i| list[i as usize]).collect();
             let at = Tensor::from_slice(&sample.all).to_device(all.device());
             chosen.boxes.push(all.index_select(0, &at));
@@ -200,10 +210,18 @@ impl BoxHead {
         let device = logits.device();
         let decoded = BoxCoder::HEAD.decode(deltas, proposals);
         // Without background.
-        let decoded = boxes::clip(&decoded, size).narrow(1, 1, classes - 1).reshape([-1, 4]);
-        let scores = logits.softmax(-1, Kind::Float).narrow(1, 1, classes - 1).reshape([-1]);
+        let decoded = boxes::clip(&decoded, size)
+            .narrow(1, 1, classes - 1)
+            .reshape([-1, 4]);
+        let scores = logits
+            .softmax(-1, Kind::Float)
+            .narrow(1, 1, classes - 1)
+            .reshape([-1]);
         let labels = Tensor::arange_start(1, classes, (Kind::Int64, device));
-        let labels = labels.unsqueeze(0).expand([count, classes - 1], false).reshape([-1]);
+        let labels = labels
+            .unsqueeze(0)
+            .expand([count, classes - 1], false)
+            .reshape([-1]);
         let is_kept = scores
             .gt(self.score_threshold)
             .logical_and(&boxes::is_large(&decoded, LEAST_SIDE));
@@ -224,5 +242,8 @@ impl BoxHead {
 /// Where a label is an object's.
 pub fn positions(labels: &[i64]) -> Vec<i64> {
     let pairs = (0..).zip(labels);
-    pairs.filter(|(_, label)| **label > 0).map(|(i, _)| i).collect()
+    pairs
+        .filter(|(_, label)| **label > 0)
+        .map(|(i, _)| i)
+        .collect()
 }

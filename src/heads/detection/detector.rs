@@ -49,7 +49,9 @@ impl Losses {
     pub fn total(&self) -> Tensor {
         let named = self.named();
         let (_, first) = named[0];
-        named[1..].iter().fold(first.shallow_clone(), |sum, (_, loss)| sum + *loss)
+        named[1..]
+            .iter()
+            .fold(first.shallow_clone(), |sum, (_, loss)| sum + *loss)
     }
 }
 
@@ -129,7 +131,9 @@ impl Detector {
             let (logits, deltas) = self.boxes.predict(&self.boxes.features(&pooled));
             let (classifier, box_reg) = self.boxes.losses((&logits, &deltas), &chosen, targets);
             let masks = self.masks.as_ref();
-            let mask = masks.map(|head| head.loss(&pyramid, &chosen, targets)).transpose()?;
+            let mask = masks
+                .map(|head| head.loss(&pyramid, &chosen, targets))
+                .transpose()?;
             Ok(Losses {
                 classifier,
                 box_reg,
@@ -153,17 +157,27 @@ impl Detector {
             let (logits, deltas) = self.boxes.predict(&self.boxes.features(&pooled));
             let logits = logits.split_with_sizes(counts.as_slice(), 0);
             let deltas = deltas.split_with_sizes(counts.as_slice(), 0);
-            let each = logits.iter().zip(&deltas).zip(&proposals).zip(&images.sizes);
+            let each = logits
+                .iter()
+                .zip(&deltas)
+                .zip(&proposals)
+                .zip(&images.sizes);
             let found = each
-                .map(|(((logits, deltas), own), &size)| self.boxes.detect(logits, deltas, own, size))
+                .map(|(((logits, deltas), own), &size)| {
+                    self.boxes.detect(logits, deltas, own, size)
+                })
                 .collect::<Result<Vec<Found>>>()?;
             let masks: Vec<Option<Tensor>> = match &self.masks {
                 None => found.iter().map(|_| None).collect(),
                 Some(head) => {
-                    let boxes: Vec<Tensor> = found.iter().map(|f| f.boxes.shallow_clone()).collect();
+                    let boxes: Vec<Tensor> =
+                        found.iter().map(|f| f.boxes.shallow_clone()).collect();
                     let labels: Vec<Tensor> =
                         found.iter().map(|f| f.labels.shallow_clone()).collect();
-                    head.detect(&pyramid, &boxes, &labels)?.into_iter().map(Some).collect()
+                    head.detect(&pyramid, &boxes, &labels)?
+                        .into_iter()
+                        .map(Some)
+                        .collect()
                 }
             };
             let whole = found.into_iter().zip(masks);
@@ -192,7 +206,9 @@ pub fn clip_gradients(parameters: &[&Tensor], most: f64) -> Result<Tensor> {
     let defined: Vec<&Tensor> = gradients.iter().filter(|g| g.defined()).collect();
     let norms: Vec<Tensor> = defined.iter().map(|g| g.norm()).collect();
     let norm = Tensor::f_stack(&norms, 0)?.f_norm()?;
-    let scale = (most / (&norm + 1e-6)).f_clamp_max(1.0)?.f_to_kind(Kind::Float)?;
+    let scale = (most / (&norm + 1e-6))
+        .f_clamp_max(1.0)?
+        .f_to_kind(Kind::Float)?;
     for gradient in defined {
         let _ = gradient.shallow_clone().f_mul_(&scale)?;
     }

@@ -92,7 +92,15 @@ impl Deconv {
 
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let (stride, none) = ([2, 2], [0, 0]);
-        x.conv_transpose2d(&self.weight, Some(&self.bias), stride, none, none, 1, [1, 1])
+        x.conv_transpose2d(
+            &self.weight,
+            Some(&self.bias),
+            stride,
+            none,
+            none,
+            1,
+            [1, 1],
+        )
     }
 }
 

@@ -76,9 +76,8 @@ impl MaskHead {
         for (image, target) in targets.iter().enumerate() {
             let positive = positions(&chosen.labels[image]);
             let own = chosen.boxes[image].index_select(0, &on_device(&positive));
-            let pick = |list: &[i64]| -> Vec<i64> {
-                positive.iter().map(|&i| list[i as usize]).collect()
-            };
+            let pick =
+                |list: &[i64]| -> Vec<i64> { positive.iter().map(|&i| list[i as usize]).collect() };
             labels.extend(pick(&chosen.labels[image]));
             if !positive.is_empty() {
                 let objects = on_device(&pick(&chosen.objects[image]));
@@ -111,7 +110,9 @@ impl MaskHead {
         let pooled = pooling::pool(pyramid, &pooling::regions(boxes), SIDE)?;
         let logits = self.forward(&pooled);
         let rows = Tensor::arange(logits.size()[0], (Kind::Int64, logits.device()));
-        let own = logits.index(&[Some(&rows), Some(&Tensor::cat(labels, 0))]).sigmoid();
+        let own = logits
+            .index(&[Some(&rows), Some(&Tensor::cat(labels, 0))])
+            .sigmoid();
         Ok(own.split_with_sizes(counts, 0))
     }
 }

@@ -12,9 +12,13 @@ pub type ReadTensor<'a> = dyn Fn(&str) -> Result<Option<Tensor>> + 'a;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Init {
     Constant(f64),
-    Normal { std: f64 },
+    Normal {
+        std: f64,
+    },
     /// From -bound to bound.
-    Uniform { bound: f64 },
+    Uniform {
+        bound: f64,
+    },
 }
 
 impl Init {

@@ -14,7 +14,12 @@ pub struct Pasted {
 
 /// The probabilities `mask` (`side` x `side`, row by row) in the box (x0, y0, x1, y1) of an image of
 /// (height, width). A border of zeros of one is put around the mask, the box grows as much.
-pub fn paste(mask: &[f32], side: usize, bounds: [f32; 4], (height, width): (usize, usize)) -> Pasted {
+pub fn paste(
+    mask: &[f32],
+    side: usize,
+    bounds: [f32; 4],
+    (height, width): (usize, usize),
+) -> Pasted {
     let padded = side + 2;
     let scale = padded as f32 / side as f32;
     let grown = |low: f32, high: f32| {

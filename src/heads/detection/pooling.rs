@@ -26,7 +26,11 @@ pub fn levels(all: &Tensor) -> Tensor {
 /// Boxes per image as regions `[K,5]`.
 pub fn regions(per_image: &[Tensor]) -> Tensor {
     let numbered = per_image.iter().enumerate().map(|(image, boxes)| {
-        let index = Tensor::full([boxes.size()[0], 1], image as f64, (Kind::Float, boxes.device()));
+        let index = Tensor::full(
+            [boxes.size()[0], 1],
+            image as f64,
+            (Kind::Float, boxes.device()),
+        );
         Tensor::cat(&[&index, boxes], 1)
     });
     Tensor::cat(&numbered.collect::<Vec<_>>(), 0)
@@ -53,7 +57,10 @@ pub fn pool(pyramid: &[Tensor], rois: &Tensor, side: i64) -> Result<Tensor> {
     }
     if pooled.is_empty() {
         let channels = pyramid[0].size()[1];
-        return Ok(Tensor::zeros([0, channels, side, side], (Kind::Float, rois.device())));
+        return Ok(Tensor::zeros(
+            [0, channels, side, side],
+            (Kind::Float, rois.device()),
+        ));
     }
     // Back into the boxes' order.
     let (_, order) = Tensor::cat(&places, 0).sort(0, false);

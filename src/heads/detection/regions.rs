@@ -53,7 +53,6 @@ fn by_bags(map: &Tensor, rois: &Tensor, settings: &RoiAlign, device: Device) -> 
     Ok(pooled.f_permute([0, 3, 1, 2])?)
 }
 
-
 /// Which rows make up the bins, with which weights.
 #[derive(Default)]
 struct Bags {
@@ -175,13 +174,17 @@ fn greedy(ranked: &Tensor, labels: Option<&Tensor>, threshold: f64) -> Result<Te
     let count = ranked.size()[0];
     let mut over = boxes::iou(ranked, ranked).f_gt(threshold)?;
     if let Some(labels) = labels {
-        let same = labels.f_unsqueeze(0)?.f_eq_tensor(&labels.f_unsqueeze(1)?)?;
+        let same = labels
+            .f_unsqueeze(0)?
+            .f_eq_tensor(&labels.f_unsqueeze(1)?)?;
         over = over.f_logical_and(&same)?;
     }
     let over = over.f_triu(1)?;
     let mut keep = Tensor::f_ones([count], (Kind::Bool, ranked.device()))?;
     for _ in 0..=count {
-        let suppressed = over.f_logical_and(&keep.f_unsqueeze(1)?)?.f_any_dim(0, false)?;
+        let suppressed = over
+            .f_logical_and(&keep.f_unsqueeze(1)?)?
+            .f_any_dim(0, false)?;
         let next = suppressed.f_logical_not()?;
         if next.f_equal(&keep)? {
             break;
@@ -238,8 +241,14 @@ mod tests {
                 (pooled.detach(), map.grad())
             };
             let (native, bags) = (pool(true), pool(false));
-            assert!(native.0.allclose(&bags.0, 1e-5, 1e-6, false), "{settings:?}");
-            assert!(native.1.allclose(&bags.1, 1e-5, 1e-6, false), "{settings:?}");
+            assert!(
+                native.0.allclose(&bags.0, 1e-5, 1e-6, false),
+                "{settings:?}"
+            );
+            assert!(
+                native.1.allclose(&bags.1, 1e-5, 1e-6, false),
+                "{settings:?}"
+            );
         }
     }
 }

@@ -79,7 +79,10 @@ impl Rpn {
             x = conv.forward(&x).relu();
         }
         let outputs = (self.objectness.forward(&x), self.deltas.forward(&x));
-        (outputs.0.to_kind(Kind::Float), outputs.1.to_kind(Kind::Float))
+        (
+            outputs.0.to_kind(Kind::Float),
+            outputs.1.to_kind(Kind::Float),
+        )
     }
 
     pub fn forward(&self, levels: &[Tensor], padded: (i64, i64)) -> RpnOutput {
@@ -92,7 +95,12 @@ impl Rpn {
             objectness.push(logits.permute([0, 2, 3, 1]).reshape([batch, -1]));
             let shifts = shifts.view([batch, PER_PLACE, 4, rows, columns]);
             deltas.push(shifts.permute([0, 3, 4, 1, 2]).reshape([batch, -1, 4]));
-            all_anchors.push(anchors::of_level(size, (rows, columns), padded, level.device()));
+            all_anchors.push(anchors::of_level(
+                size,
+                (rows, columns),
+                padded,
+                level.device(),
+            ));
             per_level.push(rows * columns * PER_PLACE);
         }
         RpnOutput {
@@ -119,13 +127,21 @@ impl Rpn {
                 start += count;
             }
             let (chosen, level_of) = (Tensor::cat(&chosen, 0), Tensor::cat(&level_of, 0));
-            let deltas = output.deltas.select(0, image as i64).index_select(0, &chosen);
+            let deltas = output
+                .deltas
+                .select(0, image as i64)
+                .index_select(0, &chosen);
             let from = output.anchors.index_select(0, &chosen);
             let decoded = BoxCoder::PROPOSALS.decode(&deltas, &from).select(1, 0);
             let decoded = boxes::clip(&decoded, size);
-            let large = boxes::is_large(&decoded, LEAST_SIDE).nonzero().flatten(0, -1);
+            let large = boxes::is_large(&decoded, LEAST_SIDE)
+                .nonzero()
+                .flatten(0, -1);
             let decoded = decoded.index_select(0, &large);
-            let scores = logits.index_select(0, &chosen).index_select(0, &large).sigmoid();
+            let scores = logits
+                .index_select(0, &chosen)
+                .index_select(0, &large)
+                .sigmoid();
             let level_of = level_of.index_select(0, &large);
             let keep = nms(&decoded, &scores, Some(&level_of), OVERLAP)?;
             let keep = keep.narrow(0, 0, most.min(keep.size()[0]));
@@ -162,14 +178,20 @@ impl Rpn {
                 m => i64::from(m >= 0),
             };
             let label: Vec<i64> = matches.iter().map(label).collect();
-            let sample = self.options.sampling.sample(&label, Stage::Anchors, image, sampler);
+            let sample = self
+                .options
+                .sampling
+                .sample(&label, Stage::Anchors, image, sampler);
             let first = image as i64 * per_image;
             all.extend(sample.all.iter().map(|i| first + i));
             labels.extend(sample.all.iter().map(|&i| label[i as usize] as f32));
             positive.extend(sample.positive.iter().map(|i| first + i));
             if !sample.positive.is_empty() {
-                let objects: Vec<i64> =
-                    sample.positive.iter().map(|&i| matches[i as usize]).collect();
+                let objects: Vec<i64> = sample
+                    .positive
+                    .iter()
+                    .map(|&i| matches[i as usize])
+                    .collect();
                 let at = |list: &[i64]| Tensor::from_slice(list).to_device(device);
                 let own = output.anchors.index_select(0, &at(&sample.positive));
                 let goal = target.boxes.index_select(0, &at(&objects));

@@ -74,7 +74,11 @@ pub fn training(
     };
     let position = |iteration: u64| (iteration as usize).saturating_mul(recipe.batch_size);
     let positions = position(first)..position(last);
-    pipeline::start(prepare, positions, options(recipe.batch_size, frame, runtime))
+    pipeline::start(
+        prepare,
+        positions,
+        options(recipe.batch_size, frame, runtime),
+    )
 }
 
 /// All pictures, their long side as long as the frame, padded at the right and the bottom.
@@ -207,9 +211,10 @@ fn target(
         .map(|v| v as f32)
         .collect();
     let label = |o: &Instance| {
-        labels.get(&o.category).copied().ok_or_else(|| {
-            Error::model(format!("annotation {} is of an unknown category", o.id))
-        })
+        labels
+            .get(&o.category)
+            .copied()
+            .ok_or_else(|| Error::model(format!("annotation {} is of an unknown category", o.id)))
     };
     let own = objects.iter().map(label).collect::<Result<Vec<i64>>>()?;
     let masks = match masks {

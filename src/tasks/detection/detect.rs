@@ -78,7 +78,10 @@ pub fn run(
         (Some(path), _) => {
             record = record.option("head", path.display().to_string());
             let file = HeadFile::open(path)?;
-            (file.detector(path, channels, val, runtime.device)?, Vec::new())
+            (
+                file.detector(path, channels, val, runtime.device)?,
+                Vec::new(),
+            )
         }
         (None, None) => return Err(Error::model("there is neither a head nor a train split")),
         (None, Some(train)) => {
@@ -101,7 +104,9 @@ pub fn run(
             }
             let iterations = recipe.iterations(images.len());
             let epoch = images.len() as f64 / recipe.batch_size as f64;
-            let val_every = options.val_every.map(|n| (n * epoch).round().max(1.0) as u64);
+            let val_every = options
+                .val_every
+                .map(|n| (n * epoch).round().max(1.0) as u64);
             let key = json!({
                 "recipe": recipe.describe(),
                 "network": extract::key::network_key(model, &part, runtime)?,
@@ -129,7 +134,13 @@ pub fn run(
             let (trainer, spent) = training.run()?;
             let transform = json!({"jitter": recipe.jitter, "side": side});
             record = record
-                .data(data_part(train, "train", images.len(), train_images, transform))
+                .data(data_part(
+                    train,
+                    "train",
+                    images.len(),
+                    train_images,
+                    transform,
+                ))
                 .option("iterations", iterations)
                 .stage("data wait", spent.data)
                 .stage("backbone", spent.backbone)
@@ -234,7 +245,10 @@ fn with_objects(train: &CocoSet) -> Result<Vec<usize>> {
     let has = |&index: &usize| train.instances(index).iter().any(|object| !object.crowd);
     let images: Vec<usize> = (0..train.len()).filter(has).collect();
     match images.is_empty() {
-        true => Err(Error::file(&train.annotations_path, "has no objects to train on")),
+        true => Err(Error::file(
+            &train.annotations_path,
+            "has no objects to train on",
+        )),
         false => Ok(images),
     }
 }
@@ -299,7 +313,9 @@ fn trained(
         ("adaptor", text(&record.model.adaptor)),
     ];
     let tensors = detector.parameters().iter();
-    let tensors = tensors.map(|(name, tensor)| (name.clone(), tensor.detach())).collect();
+    let tensors = tensors
+        .map(|(name, tensor)| (name.clone(), tensor.detach()))
+        .collect();
     let metadata = head_file::metadata(recipe, detector.options(), val, backbone)?;
     Ok(Beside {
         ending: "head.safetensors".to_string(),

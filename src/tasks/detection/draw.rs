@@ -31,7 +31,8 @@ pub fn draw(
     folder: &Path,
 ) -> Result<PathBuf> {
     let path = set.image_path(index);
-    let stored = decode(&set.read(index)?, &Limits::default()).map_err(|e| Error::file(&path, e))?;
+    let stored =
+        decode(&set.read(index)?, &Limits::default()).map_err(|e| Error::file(&path, e))?;
     let (width, height) = (stored.width as u32, stored.height as u32);
     let photo = RgbImage::from_raw(width, height, stored.data)
         .ok_or_else(|| Error::file(&path, "has fewer pixels than it says"))?;

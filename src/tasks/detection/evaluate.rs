@@ -252,7 +252,11 @@ pub fn average_precision(
     if detections.is_empty() {
         return Ok(None);
     }
-    let has_masks = truth.dataset.annotations.iter().all(|a| a.segmentation.is_some())
+    let has_masks = truth
+        .dataset
+        .annotations
+        .iter()
+        .all(|a| a.segmentation.is_some())
         && detections.iter().all(|d| d.mask.is_some());
     let kinds: &[IouKind] = match has_masks {
         true => &[IouKind::Bbox, IouKind::Segm],
@@ -275,10 +279,22 @@ mod tests {
     fn runs_are_those_of_the_whole_image() {
         let (height, width) = (5, 6);
         let mut checked = 0;
-        for (x, y, w, h) in [(0, 0, 6, 5), (2, 1, 3, 2), (0, 0, 2, 2), (3, 2, 3, 3), (1, 0, 4, 5)] {
+        for (x, y, w, h) in [
+            (0, 0, 6, 5),
+            (2, 1, 3, 2),
+            (0, 0, 2, 2),
+            (3, 2, 3, 3),
+            (1, 0, 4, 5),
+        ] {
             for pattern in 0u32..64 {
                 let values: Vec<f32> = (0..w * h)
-                    .map(|i| if pattern >> (i * 5 % 6) & 1 == 1 { 0.9 } else { 0.1 })
+                    .map(|i| {
+                        if pattern >> (i * 5 % 6) & 1 == 1 {
+                            0.9
+                        } else {
+                            0.1
+                        }
+                    })
                     .collect();
                 let part = Pasted {
                     x,

@@ -22,7 +22,12 @@ pub struct HeadFile {
 
 /// `[[id, name], ...]` in the order of labels.
 pub fn categories(set: &CocoSet) -> Value {
-    json!(set.categories.iter().map(|c| json!([c.id, c.name])).collect::<Vec<_>>())
+    json!(
+        set.categories
+            .iter()
+            .map(|c| json!([c.id, c.name]))
+            .collect::<Vec<_>>()
+    )
 }
 
 /// The metadata of a trained detector.
@@ -37,7 +42,10 @@ pub fn metadata(
     };
     let mut metadata = HashMap::from([
         ("recipe".to_string(), text(serde_json::to_string(recipe))?),
-        ("detector".to_string(), text(serde_json::to_string(options))?),
+        (
+            "detector".to_string(),
+            text(serde_json::to_string(options))?,
+        ),
         ("categories".to_string(), categories(set).to_string()),
         ("data".to_string(), set.name.clone()),
     ]);
@@ -58,7 +66,8 @@ impl HeadFile {
                 )
             })
         };
-        let damaged = |e: serde_json::Error| Error::file(path, format!("has damaged metadata: {e}"));
+        let damaged =
+            |e: serde_json::Error| Error::file(path, format!("has damaged metadata: {e}"));
         Ok(HeadFile {
             recipe: serde_json::from_str(field("recipe")?).map_err(damaged)?,
             options: serde_json::from_str(field("detector")?).map_err(damaged)?,
@@ -79,7 +88,10 @@ impl HeadFile {
         if own != self.categories {
             return Err(Error::file(
                 path,
-                format!("detects other categories ({}) than those of the data ({own})", self.categories),
+                format!(
+                    "detects other categories ({}) than those of the data ({own})",
+                    self.categories
+                ),
             ));
         }
         if self.options.input != channels {
@@ -93,7 +105,9 @@ impl HeadFile {
         }
         let read = |name: &str| {
             let stored = self.tensors.get(name);
-            stored.map(|tensor| tensor.read(device, tensor.kind)).transpose()
+            stored
+                .map(|tensor| tensor.read(device, tensor.kind))
+                .transpose()
         };
         Detector::new(self.options.clone(), device, Some(&read)).map_err(|e| match e {
             Error::Model(reason) => Error::file(path, reason),

@@ -47,8 +47,12 @@ impl Jitter {
             },
         };
         let mut shown = part.apply(&image.into());
-        let mut placement =
-            Placement::cut(original, (height, width), (rows, columns), (y as i64, x as i64));
+        let mut placement = Placement::cut(
+            original,
+            (height, width),
+            (rows, columns),
+            (y as i64, x as i64),
+        );
         if rng.coin() {
             mirror(&mut shown);
             placement = placement.mirrored();
@@ -120,8 +124,12 @@ fn moved(
 ) -> Result<Option<(BoundingBox, InstanceShape)>, String> {
     let rows = match shape {
         InstanceShape::Polygons(polygons) => {
-            let point = |corner: &[f64; 2]| placement.point_in_result(*corner).map(|v| v * enlarged);
-            let polygons = polygons.iter().map(|p| p.iter().map(point).collect()).collect();
+            let point =
+                |corner: &[f64; 2]| placement.point_in_result(*corner).map(|v| v * enlarged);
+            let polygons = polygons
+                .iter()
+                .map(|p| p.iter().map(point).collect())
+                .collect();
             let moved = Instance {
                 shape: Some(InstanceShape::Polygons(polygons)),
                 ..instance.clone()
@@ -157,7 +165,8 @@ fn resampled(stored: &[u8], placement: &Placement, enlarged: f64, side: usize) -
     for (y, row) in rows.chunks_exact_mut(side).enumerate() {
         for (x, inside) in row.iter_mut().enumerate() {
             let [from_x, from_y] = placement.point_in_image([place(x), place(y)]);
-            let is_seen = (0.0..width as f64).contains(&from_x) && (0.0..height as f64).contains(&from_y);
+            let is_seen =
+                (0.0..width as f64).contains(&from_x) && (0.0..height as f64).contains(&from_y);
             if is_seen {
                 *inside = stored[from_y as usize * width + from_x as usize];
             }
@@ -240,7 +249,11 @@ mod tests {
         assert!(placed(&[crowd], &whole, 10, 1.0).unwrap().is_empty());
         let away = Placement::cut((8, 10), (8, 10), (8, 3), (0, 7));
         for shape in [None, Some(shape)] {
-            assert!(placed(&[instance(shape, false)], &away, 8, 1.0).unwrap().is_empty());
+            assert!(
+                placed(&[instance(shape, false)], &away, 8, 1.0)
+                    .unwrap()
+                    .is_empty()
+            );
         }
         let other = InstanceShape::Runs(RunLengths {
             height: 2,
@@ -248,7 +261,10 @@ mod tests {
             counts: vec![4],
         });
         let error = placed(&[instance(Some(other), false)], &whole, 10, 1.0).unwrap_err();
-        assert!(error.contains("mask of 2x2 pixels, its image 10x8"), "{error}");
+        assert!(
+            error.contains("mask of 2x2 pixels, its image 10x8"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -271,6 +287,9 @@ mod tests {
             smaller += usize::from(shown.width < 16);
             mirrored += usize::from(placement.scale.0 < 0.0);
         }
-        assert!((5..35).contains(&smaller) && (8..32).contains(&mirrored), "{smaller} {mirrored}");
+        assert!(
+            (5..35).contains(&smaller) && (8..32).contains(&mirrored),
+            "{smaller} {mirrored}"
+        );
     }
 }

@@ -13,7 +13,11 @@ pub fn curve(model: &str, seen: &[Validated], last: Option<Validated>) -> Result
         return Ok(Vec::new());
     }
     let points: Vec<&Validated> = seen.iter().chain(&last).collect();
-    let mut rows = vec![["iteration", "box_ap", "mask_ap"].map(str::to_string).to_vec()];
+    let mut rows = vec![
+        ["iteration", "box_ap", "mask_ap"]
+            .map(str::to_string)
+            .to_vec(),
+    ];
     rows.extend(points.iter().map(|point| {
         vec![
             point.iteration.to_string(),

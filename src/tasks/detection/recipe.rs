@@ -176,7 +176,9 @@ impl Recipe {
 
     /// Updates over `images` train images with objects.
     pub fn iterations(&self, images: usize) -> u64 {
-        (self.epochs * images as f64 / self.batch_size as f64).ceil().max(1.0) as u64
+        (self.epochs * images as f64 / self.batch_size as f64)
+            .ceil()
+            .max(1.0) as u64
     }
 
     pub fn schedule(&self, iterations: u64) -> Schedule {
@@ -203,7 +205,9 @@ impl Recipe {
         options.hidden = self.hidden;
         options.mask_hidden = self.channels;
         options.input_norm = self.input_norm;
-        options.rpn.anchor_sizes = (0..5).map(|level| self.anchor * f64::from(1 << level)).collect();
+        options.rpn.anchor_sizes = (0..5)
+            .map(|level| self.anchor * f64::from(1 << level))
+            .collect();
         options.rpn.proposals = self.proposals;
         options.rpn.sampling.batch = self.anchor_batch;
         options.sampling.batch = self.box_batch;

@@ -78,7 +78,8 @@ impl Trainer {
         // A norm's weight is the only weight of one axis; its bias stands beside it.
         let is_norm = |name: &str| {
             let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
-            all.get(&format!("{stem}.weight")).is_some_and(|weight| weight.dim() == 1)
+            all.get(&format!("{stem}.weight"))
+                .is_some_and(|weight| weight.dim() == 1)
         };
         let mut parameters = [Vec::new(), Vec::new()];
         for (name, tensor) in all {
@@ -193,13 +194,17 @@ impl Trainer {
         let lacks = |what: &str| Error::file(&state.path, format!("has no {what}"));
         let find = |name: &str| -> Result<Option<Tensor>> {
             let stored = tensors.get(name);
-            stored.map(|tensor| tensor.read(device, tensor.kind)).transpose()
+            stored
+                .map(|tensor| tensor.read(device, tensor.kind))
+                .transpose()
         };
         let need = |name: &str| find(name)?.ok_or_else(|| lacks(&format!("tensor `{name}`")));
         let read = |name: &str| find(&format!("detector.{name}"));
         let detector = Detector::new(self.detector.options().clone(), device, Some(&read))?;
         let iteration = metadata.get("iteration").and_then(|text| text.parse().ok());
-        let validated = metadata.get("validated").ok_or_else(|| lacks("validated"))?;
+        let validated = metadata
+            .get("validated")
+            .ok_or_else(|| lacks("validated"))?;
         let mut restored = Self::around(recipe, detector);
         restored.iteration = iteration.ok_or_else(|| lacks("iteration"))?;
         restored.validated =
@@ -208,7 +213,10 @@ impl Trainer {
             optimiser.restore(restored.iteration, |name| need(&format!("{group}.{name}")))?;
         }
         if let Some(average) = &mut restored.average {
-            for (mean, name) in average.iter_mut().zip(restored.detector.parameters().keys()) {
+            for (mean, name) in average
+                .iter_mut()
+                .zip(restored.detector.parameters().keys())
+            {
                 mean.f_copy_(&need(&format!("average.{name}"))?)?;
             }
         }
@@ -379,7 +387,9 @@ mod tests {
         let recipe = recipe();
         let trainer = Trainer::new(&recipe, recipe.detector(8, 3), Device::Cpu).unwrap();
         let names = trainer.detector.parameters().keys();
-        let norms = names.filter(|name| name.contains("norm") || name.contains("simfp_2.1.")).count();
+        let norms = names
+            .filter(|name| name.contains("norm") || name.contains("simfp_2.1."))
+            .count();
         // Those of the box head and the mask head stand at `.1.`.
         assert_eq!(trainer.parameters[1].len(), norms + 2 * (4 + 4));
         assert!(trainer.parameters[1].iter().all(|tensor| tensor.dim() == 1));

@@ -137,7 +137,9 @@ impl Training<'_> {
     ) -> Result<()> {
         let iteration = trainer.iteration;
         let known = trainer.validated.iter().any(|v| v.iteration == iteration);
-        let due = self.val_every.is_some_and(|every| iteration.is_multiple_of(every));
+        let due = self
+            .val_every
+            .is_some_and(|every| iteration.is_multiple_of(every));
         // Not after the last: the finished detector is evaluated anyway.
         if known || !due || iteration == 0 || iteration >= self.iterations {
             return Ok(());
@@ -181,7 +183,10 @@ fn tell(seen: &StepSeen, iteration: u64, bar: &ProgressBar) -> Result<()> {
     let total: f64 = losses.map(|(_, value)| value).sum();
     if iteration.is_multiple_of(LOG_EVERY) {
         let each: Vec<String> = values.iter().map(|(n, v)| format!("{n} {v:.3}")).collect();
-        tracing::info!("iteration {iteration}: loss {total:.3} ({})", each.join(", "));
+        tracing::info!(
+            "iteration {iteration}: loss {total:.3} ({})",
+            each.join(", ")
+        );
     }
     bar.set_message(format!("loss {total:.3}"));
     Ok(())

@@ -1,7 +1,6 @@
 //! The val split through the network and the heads, into confusion matrices.
 
 use super::batches;
-use crate::tasks::spatial::SpatialFeatures;
 use super::infer;
 use super::output::Predictions;
 use super::recipe::{Inference, Recipe};
@@ -11,6 +10,7 @@ use crate::data::segmentation::PairSet;
 use crate::heads::LinearSegHead;
 use crate::metrics::segmentation::{Confusion, ImageAreas};
 use crate::runtime::{Runtime, progress};
+use crate::tasks::spatial::SpatialFeatures;
 use std::time::Instant;
 use tch::Tensor;
 

@@ -1,10 +1,10 @@
 //! Test-time inference: from an image to one class per pixel of its own size.
 
-use crate::tasks::spatial::SpatialFeatures;
 use super::recipe::{Inference, Recipe};
 use crate::Result;
 use crate::heads::{LinearSegHead, upsample};
 use crate::runtime::guard;
+use crate::tasks::spatial::SpatialFeatures;
 use tch::{Device, Kind, Tensor};
 
 /// Windows per forward pass.

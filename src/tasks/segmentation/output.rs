@@ -1,12 +1,12 @@
 //! Files beside the record: tables of classes, the head, and pictures of predictions.
 
-use crate::tasks::font;
-use crate::tasks::palette::colour;
 use crate::data::Source;
 use crate::data::segmentation::{IGNORE, LabelMap, LabelRule, PairSet};
 use crate::files::{inside, write_atomically};
 use crate::metrics::segmentation::Confusion;
 use crate::report::render::to_csv;
+use crate::tasks::font;
+use crate::tasks::palette::colour;
 use crate::{Error, Result};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};

@@ -137,7 +137,11 @@ impl Evaluation {
             return Ok(());
         }
         let all: Vec<usize> = (0..settings.thresholds.len()).collect();
-        let chosen = [Some(all), self.halves[0].map(|t| vec![t]), self.halves[1].map(|t| vec![t])];
+        let chosen = [
+            Some(all),
+            self.halves[0].map(|t| vec![t]),
+            self.halves[1].map(|t| vec![t]),
+        ];
         for (interval, thresholds) in self.intervals.iter_mut().zip(chosen) {
             crate::runtime::interrupt::check()?;
             *interval = thresholds.and_then(|thresholds| {
@@ -206,7 +210,9 @@ fn curves(
     let shape = eval.shape;
     let curve = |thresholds: &[usize]| -> Option<Vec<f64>> {
         let at = |r: usize| {
-            let cells = thresholds.iter().flat_map(|&t| (0..shape.k).map(move |k| (t, k)));
+            let cells = thresholds
+                .iter()
+                .flat_map(|&t| (0..shape.k).map(move |k| (t, k)));
             let index = |(t, k)| eval.precision_idx(t, r, k, AREAS[0], shape.m - 1);
             mean(cells.map(|cell| eval.precision[index(cell)]))
         };

@@ -149,7 +149,9 @@ type Sizes = std::collections::HashMap<u64, (u32, u32)>;
 
 fn sizes(dataset: &Dataset) -> Sizes {
     let images = dataset.images.iter();
-    images.map(|image| (image.id, (image.height, image.width))).collect()
+    images
+        .map(|image| (image.id, (image.height, image.width)))
+        .collect()
 }
 
 fn check_geometry(annotation: &Annotation, sizes: &Sizes) -> Result<(), String> {

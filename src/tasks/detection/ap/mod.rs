@@ -9,11 +9,11 @@ mod ranking;
 pub use evaluation::{Evaluation, IouKind, Settings};
 pub use output::{beside, with_evaluation};
 
+use crate::Result;
 use crate::hash;
 use crate::report::{DataPart, ModelPart, RecordBuilder};
 use crate::runtime::Runtime;
 use crate::tasks::finished::Finished;
-use crate::Result;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -52,7 +52,10 @@ pub fn run(options: &Options, runtime: &Runtime) -> Result<Finished> {
         stem.to_string_lossy().into_owned()
     };
     let model = ModelPart {
-        name: options.name.clone().unwrap_or_else(|| stem(&options.results)),
+        name: options
+            .name
+            .clone()
+            .unwrap_or_else(|| stem(&options.results)),
         architecture: "detections of a file".to_string(),
         weights: options.results.display().to_string(),
         sha256: Some(results_sha256),
@@ -73,7 +76,10 @@ pub fn run(options: &Options, runtime: &Runtime) -> Result<Finished> {
             skipped: 0,
             transform: Value::Null,
         })
-        .option("detections", json!(loaded.detections.dataset.annotations.len()))
+        .option(
+            "detections",
+            json!(loaded.detections.dataset.annotations.len()),
+        )
         .option("max_dets", json!(options.settings.max_dets))
         .option("iou_thresholds", json!(options.settings.thresholds))
         .stage("load", load_s);

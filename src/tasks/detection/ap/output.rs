@@ -51,7 +51,15 @@ pub fn beside(evaluations: &[Evaluation]) -> Result<Vec<Beside>> {
 /// One row per category, in percent; empty where the ground truth has nothing to find.
 fn classes_csv(evaluation: &Evaluation) -> Result<String> {
     let header = [
-        "id", "category", "objects", "ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large",
+        "id",
+        "category",
+        "objects",
+        "ap",
+        "ap50",
+        "ap75",
+        "ap_small",
+        "ap_medium",
+        "ap_large",
         "ar",
     ];
     let mut rows = vec![header.map(str::to_string).to_vec()];
@@ -61,7 +69,8 @@ fn classes_csv(evaluation: &Evaluation) -> Result<String> {
             category.name.clone(),
             category.objects.to_string(),
         ];
-        let percent = |value: &Option<f64>| value.map_or(String::new(), |v| format!("{}", 100.0 * v));
+        let percent =
+            |value: &Option<f64>| value.map_or(String::new(), |v| format!("{}", 100.0 * v));
         row.extend(category.values.iter().map(percent));
         rows.push(row);
     }

@@ -55,7 +55,9 @@ fn rank(cells: &[&EvalImg], image_of: &HashMap<u64, u32>, thresholds: usize) -> 
         images: (order.iter())
             .filter_map(|&(c, _)| image(cells[c]))
             .collect(),
-        thresholds: (0..thresholds).map(|t| Matched { events: events(t) }).collect(),
+        thresholds: (0..thresholds)
+            .map(|t| Matched { events: events(t) })
+            .collect(),
         labelled: labelled.collect(),
     }
 }
