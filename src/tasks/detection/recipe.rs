@@ -123,9 +123,9 @@ impl Recipe {
             },
             Preset::Mini => Recipe {
                 resolution: 192,
-                epochs: 10.0,
+                epochs: 6.0,
                 batch_size: 4,
-                lr: Some(2e-3),
+                lr: Some(3e-4),
                 weight_decay: 0.05,
                 warmup: 50,
                 jitter: (0.6, 1.4),
