@@ -254,8 +254,10 @@ fn detector(folder: &Path, name: &str) -> Detector {
     detector
 }
 
-/// (height, width) of the images as stored, and as the network sees them.
-type Sizes = Vec<((i64, i64), (i64, i64))>;
+/// (height, width)
+type Size = (i64, i64);
+/// Sizes of the images as stored, and as the network sees them.
+type Sizes = Vec<(Size, Size)>;
 
 fn sizes(golden: &Golden, inputs: &Golden) -> Sizes {
     let resized = golden.get("eval.sizes");
@@ -270,7 +272,7 @@ fn sizes(golden: &Golden, inputs: &Golden) -> Sizes {
 
 /// The objects as the network sees them (spec §4.2).
 fn targets(inputs: &Golden, sizes: &Sizes, empty_second: bool, masks: bool) -> Vec<Target> {
-    let one = |(i, (stored, seen)): (usize, &((i64, i64), (i64, i64)))| {
+    let one = |(i, (stored, seen)): (usize, &(Size, Size))| {
         let get = |what: &str| inputs.get(&format!("target.{i}.{what}"));
         let ratio = |a: i64, b: i64| a as f32 / b as f32;
         let (y, x) = (ratio(seen.0, stored.0), ratio(seen.1, stored.1));
