@@ -19,7 +19,11 @@ fn main() -> anyhow::Result<()> {
     let (tensors, _) = safetensors::open(&folder.join("ops.safetensors"))?;
     let get = |name: &str| tensors[name].read(Device::Cpu, tensors[name].kind);
     println!("threads {}", tch::get_num_threads());
-    for (name, side, scale) in [("box", 7, 0.25), ("mask", 14, 0.25), ("coarse", 7, 1.0 / 16.0)] {
+    for (name, side, scale) in [
+        ("box", 7, 0.25),
+        ("mask", 14, 0.25),
+        ("coarse", 7, 1.0 / 16.0),
+    ] {
         let (map, rois) = (get(&format!("{name}.map"))?, get(&format!("{name}.rois"))?);
         let settings = RoiAlign {
             size: (side, side),
@@ -45,7 +49,10 @@ fn main() -> anyhow::Result<()> {
         let labels = (name == "batched").then_some(&labels);
         let run = || nms_on_cpu(&boxes, &scores, labels, 0.7);
         report(name, || run().map(drop))?;
-        anyhow::ensure!(run()?.equal(&get(&format!("{name}.keep"))?), "{name} differs");
+        anyhow::ensure!(
+            run()?.equal(&get(&format!("{name}.keep"))?),
+            "{name} differs"
+        );
     }
     Ok(())
 }
