@@ -341,7 +341,15 @@ mod tests {
     #[test]
     fn a_resumed_training_ends_where_an_uninterrupted_one_does() {
         let recipe = recipe();
-        let fresh = || Trainer::new(&recipe, recipe.detector(8, 3), Device::Cpu).unwrap();
+        // Drawn once: other tests draw from libtorch's generator too.
+        let start = Trainer::new(&recipe, recipe.detector(8, 3), Device::Cpu).unwrap();
+        let fresh = || {
+            let drawn = start.detector.parameters();
+            let read = |name: &str| Ok(drawn.get(name).map(Tensor::detach_copy));
+            let options = recipe.detector(8, 3);
+            let detector = Detector::new(options, Device::Cpu, Some(&read)).unwrap();
+            Trainer::around(&recipe, detector)
+        };
         let mut whole = fresh();
         let losses = train(&mut whole, &recipe, 0..6);
         assert!(losses.iter().all(|loss| loss.is_finite()), "{losses:?}");
