@@ -90,9 +90,9 @@ enum Counts {
     Compressed(String),
 }
 
-/// Reads the bytes of the annotation file `path` (named in errors).
-pub fn parse(bytes: &[u8], path: &Path) -> Result<Annotations> {
-    let stored: Stored = serde_json::from_slice(bytes).map_err(|e| {
+/// Reads the text of the annotation file `path` (named in errors).
+pub fn parse(text: &str, path: &Path) -> Result<Annotations> {
+    let stored: Stored = serde_json::from_str(text).map_err(|e| {
         Error::file(
             path,
             format!("is no COCO annotation file (`images`, `annotations`, `categories`): {e}"),
@@ -269,7 +269,7 @@ mod tests {
                 "categories": [{{"id": 9, "name": "b"}}, {{"id": 3, "name": "a"}}],
                 "annotations": [{annotation}]}}"#
         );
-        parse(text.as_bytes(), Path::new("a.json"))
+        parse(&text, Path::new("a.json"))
     }
 
     #[test]
