@@ -233,7 +233,7 @@ fn swapped(device: Device, precision: Precision, prompt: PromptKind) -> f64 {
     let finished = sam_swap::run(model, true, &Arc::new(set), &settings, &options, &runtime)
         .unwrap_or_else(|e| panic!("{e}"));
     let metric = match prompt {
-        PromptKind::Box => "sam_iou",
+        PromptKind::Box | PromptKind::Boxes => "sam_iou",
         PromptKind::Point => "sam_point_iou",
     };
     value(&finished.record, metric)
@@ -329,7 +329,10 @@ fn students_come_to_sams_grid() {
         seen.push(host_iou);
     }
     let unlike = |i: usize| seen[..i].iter().all(|other| *other != seen[i]);
-    assert!((0..seen.len()).all(unlike), "a setting does nothing: {seen:?}");
+    assert!(
+        (0..seen.len()).all(unlike),
+        "a setting does nothing: {seen:?}"
+    );
     let settings = Settings::default();
     let runtime = runtime(Device::Cpu, Precision::Fp32);
     let options = sam_swap::Options {
@@ -339,7 +342,14 @@ fn students_come_to_sams_grid() {
         limit: Some(1),
         ..sam_swap::Options::default()
     };
-    let wrong = sam_swap::run(student(&runtime), false, &set, &settings, &options, &runtime);
+    let wrong = sam_swap::run(
+        student(&runtime),
+        false,
+        &set,
+        &settings,
+        &options,
+        &runtime,
+    );
     let error = wrong.err().expect("another width").to_string();
     assert!(error.contains("SAM's neck takes 192"), "{error}");
 }
