@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The main job on the shipped miniature world, from the built binary: three teachers compared by
 # kNN and zero-shot, a linear probe, SAM's
-# decoder, and speed. Records and tables go to results/demo.
+# decoder, and speed; then the table of it, checked, and a page. All goes to results/demo.
 set -euo pipefail
 radio_eval=$1
 run() {
@@ -15,3 +15,6 @@ run ade20k --data ade-mini --preset mini --model mini-dino --out results/demo
 run coco --data coco-mini --model mini-sam --out results/demo
 run latency --model eradio_xxxtiny,mini-dino --resolution 224 --window trained,optimal \
     --baseline mini-dino --seconds 2 --out results/demo
+# The table of it all, checked against the values of the reference implementation, and a page.
+run run bench-configs/demo.toml --check --out results/demo/table
+run report results/demo --title "The miniature world" --out results/demo/report.html

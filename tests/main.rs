@@ -36,6 +36,7 @@ mod radio1d;
 mod radio_vit;
 mod report;
 mod requests;
+mod run_tables;
 mod sam_decoder;
 mod sam_swap;
 mod segmentation;

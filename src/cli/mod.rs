@@ -20,8 +20,10 @@ pub mod man;
 pub mod models;
 pub mod numbers;
 pub mod recipe;
+pub mod report;
 pub mod resolution;
 pub mod results;
+pub mod run;
 pub mod tables;
 pub mod verify;
 pub mod vlm_export;
@@ -60,6 +62,8 @@ pub enum Command {
     Ade20k(Box<ade20k::Ade20kArgs>),
     Coco(Box<coco::CocoArgs>),
     VlmExport(Box<vlm_export::VlmExportArgs>),
+    Run(run::RunArgs),
+    Report(report::ReportArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
     Distill(Box<distill::DistillArgs>),
@@ -88,6 +92,8 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Verify(args) => verify::run(&args),
         Command::Cache(args) => cache::run(&args),
         Command::Ade20k(args) => ade20k::run(&args, progress),
+        Command::Report(args) => report::run(&args),
+        Command::Run(args) => run::run(&args),
         Command::Coco(args) => coco::run(&args, progress),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),

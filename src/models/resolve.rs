@@ -63,6 +63,11 @@ pub fn architecture_of(spec: &ModelSpec) -> Result<&'static dyn Architecture> {
     Ok(recognise::find(&checkpoint)?.architecture)
 }
 
+/// SHA-256 of the weight files; `None` for random weights. Nothing is built.
+pub fn weights_sha256(spec: &ModelSpec) -> Result<Option<String>> {
+    open(spec)?.1.sha256()
+}
+
 /// The zoo's entry, where a path does not take its name, and the weights.
 fn open(spec: &ModelSpec) -> Result<(Option<&'static ZooEntry>, Checkpoint)> {
     let path = Path::new(&spec.model);
