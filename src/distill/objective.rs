@@ -4,7 +4,7 @@ use super::losses::{FeatureLoss, FeatureTerms, Mixture, angle_loss, cosine_dista
 use super::standardise::{Standardise, Statistics};
 use crate::models::Features;
 use crate::{Error, Result};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// How summaries are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -63,6 +63,17 @@ pub struct Target {
 }
 
 impl Target {
+    /// The same on `device`.
+    pub fn on(self, device: Device) -> Result<Self> {
+        Ok(Target {
+            summary: self.summary.map(|t| t.f_to_device(device)).transpose()?,
+            features: match self.features {
+                Some((map, grid)) => Some((map.f_to_device(device)?, grid)),
+                None => None,
+            },
+        })
+    }
+
     /// Some of its rows, as `narrow` chooses them.
     pub fn narrowed(
         &self,

@@ -114,17 +114,19 @@ impl Teacher {
             grid = features.grid;
             maps.push(features.spatial);
         }
-        let wanted = |weight: f64| weight != 0.0;
         Ok(Target {
-            summary: match wanted(self.config.summary_weight) || self.summary_width == 0 {
-                true => Some(Tensor::f_cat(&summaries, 0)?),
-                false => None,
-            },
-            features: match wanted(self.config.feature_weight) || self.feature_width == 0 {
-                true => Some((Tensor::f_cat(&maps, 0)?, grid)),
-                false => None,
-            },
+            summary: Some(Tensor::f_cat(&summaries, 0)?),
+            features: Some((Tensor::f_cat(&maps, 0)?, grid)),
         })
+    }
+
+    /// Tokens of its map, and their grid, where it sees pictures of (height, width).
+    pub fn tokens(&self, (height, width): (i64, i64)) -> Result<(i64, (i64, i64))> {
+        let options = (Kind::Float, self.device);
+        let black = Tensor::f_zeros([1, 3, height, width], options)?;
+        let request = Request::default();
+        let features = backbone::run(self.model.backbone.as_ref(), &black, &request)?;
+        Ok((features.spatial.size()[1], features.grid))
     }
 
     /// What decides its outputs, for the run's identity.

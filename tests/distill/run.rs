@@ -242,6 +242,46 @@ fn micro_batches_change_nothing() {
     }
 }
 
+/// What the teachers said is read back: a second run sees the same, and asks none of them.
+#[test]
+fn a_cache_gives_the_same_student() {
+    let home = tempfile::tempdir().unwrap();
+    let line = format!("micro_batch = 2\ncache = {:?}", home.path().join("cache"));
+    let changes = [
+        ("micro_batch", line.as_str()),
+        ("resolution = [64, 96]", "resolution = [64, 64]"),
+    ];
+    let config = config(home.path(), VIT, &changes);
+    let student = |name: &str| {
+        let out = home.path().join(name);
+        stdout(&mut distill(home.path(), &config, &out));
+        std::fs::read(out.join("student/model.safetensors")).unwrap()
+    };
+    let first = student("first");
+    let files = || {
+        let folders = std::fs::read_dir(home.path().join("cache")).unwrap();
+        let files = folders.flat_map(|f| std::fs::read_dir(f.unwrap().path()).unwrap());
+        let mut files: Vec<_> = files.map(|f| f.unwrap().path()).collect();
+        files.sort();
+        files
+    };
+    let before: Vec<_> = files().iter().map(|f| std::fs::read(f).unwrap()).collect();
+    assert_eq!(before.len(), 4, "records and checksums of two teachers");
+    assert!(first == student("second"), "the students differ");
+    let after: Vec<_> = files().iter().map(|f| std::fs::read(f).unwrap()).collect();
+    assert!(before == after, "the second run wrote into the cache");
+    // Damage is told.
+    let records = &files()[0];
+    let mut bytes = std::fs::read(records).unwrap();
+    bytes.iter_mut().for_each(|b| *b ^= 1);
+    std::fs::write(records, bytes).unwrap();
+    let error = fails(
+        &mut distill(home.path(), &config, &home.path().join("third")),
+        1,
+    );
+    assert!(error.contains("is damaged"), "{error}");
+}
+
 /// A step that diverges changes nothing, is written down, and can be run again.
 #[test]
 fn a_step_that_is_not_finite_is_kept() {

@@ -86,6 +86,9 @@ impl DistillConfig {
                 "`run.log_every`, `checkpoint_every` and `checkpoints` must be at least 1".into(),
             );
         }
+        if self.run.cache.is_some() {
+            self.check_cache()?;
+        }
         match self
             .evaluate
             .iter()
@@ -93,6 +96,23 @@ impl DistillConfig {
         {
             true => Err("an [[evaluate]] needs `every` (steps) and a `command`".into()),
             false => Ok(()),
+        }
+    }
+
+    /// Crops are fixed only where they do not depend on the partition.
+    fn check_cache(&self) -> Result<(), String> {
+        if self.run.cache_crops == 0 {
+            return Err("`run.cache_crops` must be at least 1".into());
+        }
+        let parts = self.stages.iter().flat_map(StageConfig::parts);
+        let mut shapes = parts.map(|part| part.resolution.size());
+        let first = shapes.next().unwrap_or((1, 1));
+        match shapes.all(|(height, width)| height * first.1 == width * first.0) {
+            true => Ok(()),
+            false => Err(
+                "`run.cache` needs one aspect ratio of the student's resolutions, there are several"
+                    .into(),
+            ),
         }
     }
 

@@ -257,6 +257,12 @@ pub struct RunConfig {
     pub log_every: u64,
     /// Pictures that may be replaced because they cannot be read.
     pub skip_bad: usize,
+    /// Folder in which the teachers' outputs are kept, for as many fixed crops of each picture as
+    /// `cache_crops` says; default: every crop is new, and nothing kept.
+    pub cache: Option<PathBuf>,
+    pub cache_crops: usize,
+    /// In which the student is saved.
+    pub export: Precision,
 }
 
 impl Default for RunConfig {
@@ -271,6 +277,9 @@ impl Default for RunConfig {
             checkpoints: 2,
             log_every: 10,
             skip_bad: 0,
+            cache: None,
+            cache_crops: 1,
+            export: Precision::Fp32,
         }
     }
 }

@@ -135,6 +135,7 @@ fn watch(
         config,
         layout,
         (0, 0..end),
+        None,
         (workers, device),
     )?;
     let bar = progress::bar(show, "statistics of the teachers", "steps", steps, 0);
@@ -148,7 +149,7 @@ fn watch(
                 if watched.moments.is_none() && watched.summaries.is_none() {
                     continue;
                 }
-                let target = teacher.run(&pixels.views[*view])?;
+                let target = teacher.run(&pixels.views[*view].pixels)?;
                 if let (Some(moments), Some((map, _))) = (&mut watched.moments, &target.features) {
                     moments.add(&map.f_flatten(0, 1)?);
                 }

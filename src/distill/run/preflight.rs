@@ -60,7 +60,7 @@ pub fn estimate(
                 continue;
             };
             let started = Instant::now();
-            let target = teacher.run(&pixels.views[view])?;
+            let target = teacher.run(&pixels.views[view].pixels)?;
             wait(
                 target
                     .summary
@@ -97,7 +97,7 @@ pub fn estimate(
                 let batch = MicroBatch {
                     partition: number,
                     share: stage.partitions[number].share,
-                    images: narrow(&pixels.views[0])?,
+                    images: narrow(&pixels.views[0].pixels)?,
                     targets: targets.collect::<Result<_>>()?,
                     drop_draws: learner.dropping.map(|_| {
                         let shape = [length, teachers.len() as i64];

@@ -90,7 +90,8 @@ impl Run {
                 Some(stage) => stage.first_step + stage.steps,
                 None => break,
             };
-            let Some(mut stream) = self.stream(session.step)? else {
+            let Some(mut stream) = self.stream(session.step, self.fixed_crops(session.step))?
+            else {
                 break;
             };
             let outcome = self.stage(&mut session, &mut stream, stage_end);
@@ -111,7 +112,8 @@ impl Run {
     }
 
     fn estimate(&self, step: u64) -> Result<String> {
-        let (Some(stage), Some(mut stream)) = (self.plan.stage(step), self.stream(step)?) else {
+        let (Some(stage), Some(mut stream)) = (self.plan.stage(step), self.stream(step, None)?)
+        else {
             return Ok(String::new());
         };
         let pixels = stream.next_step()?;
@@ -183,6 +185,7 @@ impl Run {
         let step_run = StepRun {
             teachers: &self.teachers,
             stage,
+            cache: self.cache.as_deref(),
             seed: self.options.config.run.seed,
             micro_batch: self.options.config.run.micro_batch,
         };
@@ -263,6 +266,7 @@ impl Run {
             statistics: &self.statistics,
             resolution: side.unwrap_or(self.learner.backbone.info().preferred),
             name: "",
+            precision: self.options.config.run.export,
         }
     }
 

@@ -6,6 +6,7 @@ use crate::distill::learner::Learner;
 use crate::distill::standardise::Statistics;
 use crate::files::write_atomically;
 use crate::models::student::args::Args;
+use crate::runtime::Precision;
 use crate::weights::safetensors;
 use crate::{Error, Result};
 use indexmap::IndexMap;
@@ -23,8 +24,9 @@ pub struct Export<'a> {
     pub statistics: &'a [Statistics],
     /// (height, width) it was trained at last.
     pub resolution: (i64, i64),
-    /// For the log and the `version` of the config.
+    /// The `version` of the config.
     pub name: &'a str,
+    pub precision: Precision,
 }
 
 impl Export<'_> {
@@ -55,6 +57,14 @@ impl Export<'_> {
         }
         let mut renamed = IndexMap::new();
         for (key, tensor) in tensors {
+            let tensor = tensor.f_to_kind(self.precision.kind())?;
+            if self.precision == Precision::Fp16
+                && tensor.f_isfinite()?.f_all()?.int64_value(&[]) != 1
+            {
+                return Err(Error::model(format!(
+                    "`{key}` reaches beyond fp16; set run.export to bf16 or fp32"
+                )));
+            }
             renamed.insert(hugging_face(&key), tensor.f_contiguous()?);
         }
         if !is_eradio(self.args) {
@@ -118,7 +128,11 @@ impl Export<'_> {
             "vitdet_window_size": null,
             "feature_normalizer_config": null,
             "inter_feature_normalizer_config": null,
-            "torch_dtype": "float32",
+            "torch_dtype": match self.precision {
+                Precision::Fp32 => "float32",
+                Precision::Bf16 => "bfloat16",
+                Precision::Fp16 => "float16",
+            },
         })
     }
 }
