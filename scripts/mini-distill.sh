@@ -20,23 +20,26 @@ pictures() { # SIZE SEED COUNT
     (cd scripts/miniworld && "$python" make_world.py "$folder" "$2" distill "$3" "$1")
     touch "$folder/.done"
 }
-pictures 128 31 12000
-pictures 192 32 6000
+pictures 128 31 8000
+pictures 192 32 4000
+
+common=(--device cpu --threads "$threads" --workers "$workers" --quiet)
+seconds=$SECONDS
+"$tool" distill bench-configs/mini-distill.toml "${common[@]}" --out "$out/teachers" --cache-only
+echo "teachers: $((SECONDS - seconds)) s" >&2
 
 for student in ${STUDENTS:-radio eradio}; do
     config=bench-configs/mini-distill.toml
     [ "$student" = radio ] || config=bench-configs/mini-distill-$student.toml
-    flags=(--device cpu --threads "$threads" --workers "$workers" --out "$out/mini-$student")
-    if [ -f "$out/mini-$student/steps" ]; then
-        steps=$(cat "$out/mini-$student/steps") # of a run that was interrupted
-    else
-        step_s=$("$tool" distill "$config" "${flags[@]}" --restart --dry-run --quiet |
-            sed -n 's/.*images; \([0-9.]*\) s a step.*/\1/p')
-        steps=$(awk "BEGIN { print int($minutes * 60 / $step_s / 20) * 20 }")
-        echo "$steps" >"$out/mini-$student/steps"
+    fitted=$out/mini-$student.toml flags=("${common[@]}" --out "$out/mini-$student")
+    if [ ! -f "$fitted" ]; then # else a run that was interrupted goes on
+        student_s=$("$tool" distill "$config" "${flags[@]}" --restart --dry-run |
+            sed -n 's/.*student \([0-9]*\) s, in all.*/\1/p')
+        awk -v factor="$(awk "BEGIN { print $minutes * 60 / $student_s }")" \
+            '/^steps = /{ printf "steps = %d\n", $3 * factor; next } { print }' "$config" >"$fitted"
+        flags+=(--restart) # statistics of a run of another length
     fi
-    echo "mini-$student: $steps steps" >&2
-    # --restart: the number of steps is part of a run's identity.
-    [ -d "$out/mini-$student/checkpoints" ] || flags+=(--restart)
-    "$tool" distill "$config" "${flags[@]}" --steps "$steps" --quiet
+    seconds=$SECONDS
+    "$tool" distill "$fitted" "${flags[@]}"
+    echo "mini-$student: $((SECONDS - seconds)) s" >&2
 done

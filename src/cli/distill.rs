@@ -71,6 +71,9 @@ pub struct DistillArgs {
     /// Measure memory, images/s and the duration of the run, and stop
     #[arg(long)]
     pub dry_run: bool,
+    /// Only have the teachers see every crop once, into run.cache
+    #[arg(long, conflicts_with_all = ["dry_run", "replay"])]
+    pub cache_only: bool,
     /// Begin anew: take away what an earlier run left in --out
     #[arg(long)]
     pub restart: bool,
@@ -100,6 +103,11 @@ pub fn run(args: &DistillArgs, progress: bool) -> anyhow::Result<Outcome> {
             true => Ok(Outcome::Done),
             false => Ok(Outcome::OutOfTolerance),
         };
+    }
+    if args.cache_only {
+        let crops = run::fill_cache(options)?;
+        writeln!(out, "the teachers have seen {crops} crops")?;
+        return Ok(Outcome::Done);
     }
     let finished = run::run(options)?;
     if let Some(estimate) = &finished.estimate {
@@ -223,6 +231,8 @@ fn one_line(args: &DistillArgs) -> Result<DistillConfig> {
         feature_loss: Default::default(),
         standardise: Standardise::None,
         precision: None,
+        mean: None,
+        std: None,
         batch: None,
         upsample: 1,
     };

@@ -70,13 +70,10 @@ impl Cache {
 
     fn check_room(&self, slots: usize) -> Result<()> {
         let (mut size, mut missing) = (0u64, 0u64);
-        for teacher in &self.teachers {
-            let known = (teacher.known.iter())
-                .filter(|sum| sum.load(Ordering::Relaxed) != 0)
-                .count();
+        for (number, teacher) in self.teachers.iter().enumerate() {
             let bytes = teacher.bytes() as u64;
             size += bytes * slots as u64;
-            missing += bytes * (slots - known) as u64;
+            missing += bytes * self.missing(number) as u64;
         }
         let free = disk::free_bytes(&self.folder)?;
         let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
@@ -102,6 +99,12 @@ impl Cache {
     /// Whether `teacher` has said what it thinks of `slot`.
     pub fn has(&self, teacher: usize, slot: usize) -> bool {
         self.teachers[teacher].known[slot].load(Ordering::Acquire) != 0
+    }
+
+    /// Slots that `teacher` has yet to see.
+    pub fn missing(&self, teacher: usize) -> usize {
+        let sums = self.teachers[teacher].known.iter();
+        sums.filter(|sum| sum.load(Ordering::Relaxed) == 0).count()
     }
 
     /// The target made of the records of `slots`.

@@ -2,6 +2,7 @@
 
 use super::config::TeacherConfig;
 use super::objective::Target;
+use crate::data::paths;
 use crate::models::{BuildOptions, ModelSpec, Request, Resolved, backbone, resolve};
 use crate::runtime::Precision;
 use crate::{Error, Result};
@@ -30,13 +31,17 @@ pub struct Teacher {
 impl Teacher {
     pub fn open(config: &TeacherConfig, device: Device) -> Result<Self> {
         let spec = ModelSpec {
-            model: config.model.clone(),
-            weights: config.weights.clone(),
+            model: paths::expand(&config.model)?.into_owned(),
+            weights: (config.weights.as_deref())
+                .map(paths::expand_path)
+                .transpose()?,
             random_weights: None,
         };
         let options = BuildOptions {
             device,
             kind: config.precision.map(Precision::kind),
+            mean: config.mean,
+            std: config.std,
             ..BuildOptions::default()
         };
         let model = resolve(&spec, &options)?;

@@ -257,6 +257,8 @@ fn a_cache_gives_the_same_student() {
         stdout(&mut distill(home.path(), &config, &out));
         std::fs::read(out.join("student/model.safetensors")).unwrap()
     };
+    let said = stdout(distill(home.path(), &config, &home.path().join("fill")).arg("--cache-only"));
+    assert!(said.contains("crops"), "{said}");
     let first = student("first");
     let files = || {
         let folders = std::fs::read_dir(home.path().join("cache")).unwrap();

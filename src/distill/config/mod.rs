@@ -106,6 +106,11 @@ pub struct TeacherConfig {
     pub standardise: Standardise,
     #[serde(default)]
     pub precision: Option<Precision>,
+    /// Statistics per channel of pixels in `[0,1]` (TorchScript; default: those beside the file).
+    #[serde(default)]
+    pub mean: Option<[f64; 3]>,
+    #[serde(default)]
+    pub std: Option<[f64; 3]>,
     /// Pictures at once.
     #[serde(default)]
     pub batch: Option<usize>,

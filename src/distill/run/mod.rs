@@ -23,6 +23,7 @@ use super::standardise::Statistics;
 use super::stream::{self, FixedCrops, Mixture, Stream};
 use super::student::Student;
 use super::teacher::Teacher;
+use crate::data::paths::expand_path;
 use crate::files::write_atomically;
 use crate::hash::sha256;
 use crate::runtime::Precision;
@@ -77,6 +78,14 @@ pub struct Run {
 /// the state saved.
 pub fn run(options: Options) -> Result<Finished> {
     Run::prepare(options)?.train()
+}
+
+/// Only fills the cache of the teachers' outputs; gives the crops that they have all seen.
+///
+/// # Errors
+/// As [`run`]; there is no cache.
+pub fn fill_cache(options: Options) -> Result<usize> {
+    Run::prepare(options)?.fill_cache()
 }
 
 impl Run {
@@ -168,6 +177,7 @@ fn cache(
     let Some(root) = &config.run.cache else {
         return Ok(None);
     };
+    let root = expand_path(root)?;
     let sizes = teachers.iter().enumerate();
     let sizes = sizes.map(|(number, teacher)| {
         let sizes = plan.sizes(number);
@@ -196,7 +206,13 @@ fn cache(
         "seed": config.run.seed,
     });
     let slots = mixture.total() * config.run.cache_crops;
-    let cache = Cache::open(root, &sha256(identity.to_string()), teachers, &sizes, slots)?;
+    let cache = Cache::open(
+        &root,
+        &sha256(identity.to_string()),
+        teachers,
+        &sizes,
+        slots,
+    )?;
     Ok(Some(Arc::new(cache)))
 }
 

@@ -19,7 +19,7 @@ use augment::Crop;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// The streams of random numbers, out of a seed's.
 const AUGMENTATION: u64 = 21;
@@ -185,12 +185,15 @@ impl Stream {
                     }
                 }
             }
-            let views = shown.into_iter().map(|(rows, images)| {
-                let staged = pixels::stage(&images, self.device)?;
-                Ok(ViewPixels {
-                    rows,
-                    pixels: pixels::place(staged, self.device)?,
-                })
+            let views = shown.into_iter().zip(views).map(|((rows, images), view)| {
+                let pixels = match images.is_empty() {
+                    true => {
+                        let shape = [0, 3, view.height as i64, view.width as i64];
+                        Tensor::f_zeros(shape, (Kind::Float, self.device))?
+                    }
+                    false => pixels::place(pixels::stage(&images, self.device)?, self.device)?,
+                };
+                Ok(ViewPixels { rows, pixels })
             });
             step.push(PartitionPixels {
                 positions: (first..self.position).collect(),
