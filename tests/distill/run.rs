@@ -246,7 +246,7 @@ fn micro_batches_change_nothing() {
 #[test]
 fn a_cache_gives_the_same_student() {
     let home = tempfile::tempdir().unwrap();
-    let line = format!("micro_batch = 2\ncache = {:?}", home.path().join("cache"));
+    let line = format!("micro_batch = 2\ncache = {:?}", home.path().join("outputs"));
     let changes = [
         ("micro_batch", line.as_str()),
         ("resolution = [64, 96]", "resolution = [64, 64]"),
@@ -261,7 +261,7 @@ fn a_cache_gives_the_same_student() {
     assert!(said.contains("crops"), "{said}");
     let first = student("first");
     let files = || {
-        let folders = std::fs::read_dir(home.path().join("cache")).unwrap();
+        let folders = std::fs::read_dir(home.path().join("outputs")).unwrap();
         let files = folders.flat_map(|f| std::fs::read_dir(f.unwrap().path()).unwrap());
         let mut files: Vec<_> = files.map(|f| f.unwrap().path()).collect();
         files.sort();
