@@ -54,9 +54,10 @@ impl Teacher {
             }
             None => info.adaptors.first().cloned(),
         };
-        if config.feature_weight != 0.0 && !model.backbone.has_spatial_map() {
+        let reads_features = config.feature_weight != 0.0 || config.relation_weight != 0.0;
+        if reads_features && !model.backbone.has_spatial_map() {
             return Err(Error::usage(format!(
-                "teacher `{}` has no map of features; set its feature_weight to 0",
+                "teacher `{}` has no map of features; set its feature_weight and relation_weight to 0",
                 model.name
             )));
         }

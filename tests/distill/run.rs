@@ -284,6 +284,57 @@ fn a_cache_gives_the_same_student() {
     assert!(error.contains("is damaged"), "{error}");
 }
 
+/// Spectral weights begin as the plain ones, and are plain again in the exported student; windows
+/// and relations between tokens are part of a step.
+#[test]
+fn spectral_weights_windows_and_relations() {
+    let home = tempfile::tempdir().unwrap();
+    let deep = VIT.replace("depth = 2", "depth = 8");
+    let totals = |name: &str, more: &str, relation: &str| {
+        let student = format!("{deep}\n{more}");
+        let changes = [
+            ("ema", "ema = 0.0"),
+            ("summary_loss", relation),
+            ("teacher_dropping", "teacher_dropping = 0.0"),
+        ];
+        let config = config(home.path(), &student, &changes);
+        let out = home.path().join(name);
+        stdout(&mut distill(home.path(), &config, &out));
+        let text = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        lines.collect::<Vec<serde_json::Value>>()
+    };
+    let cosine = "summary_loss = \"cosine\"";
+    let total = |line: &serde_json::Value| line["total"].as_f64().unwrap();
+    let plain = totals("plain", "", cosine);
+    let spectral = totals("spectral", "spectral_reparam = true", cosine);
+    assert!((total(&plain[0]) - total(&spectral[0])).abs() < 1e-4);
+    assert!((total(&plain[STEPS - 1]) - total(&spectral[STEPS - 1])).abs() > 1e-6);
+    let exported = tensors(&home.path().join("spectral/student/model.safetensors"));
+    assert!(exported.keys().all(|key| !key.contains("parametrizations")));
+    assert!(exported.contains_key("radio_model.model.blocks.0.attn.qkv.weight"));
+    let windows = totals("windows", "vitdet_windows = [2]", cosine);
+    let differ = |a: &[serde_json::Value], b: &[serde_json::Value]| {
+        a.iter()
+            .zip(b)
+            .filter(|(a, b)| total(a) != total(b))
+            .count()
+    };
+    assert!(differ(&plain, &windows) > 0, "no step drew a window");
+    let related = totals("related", "", "relation_weight = 2.0");
+    let difference = total(&related[0]) - total(&plain[0]);
+    let relation = related[0]["clip.relation"].as_f64().unwrap();
+    assert!(relation > 0.0 && (difference - 2.0 * relation).abs() < 1e-4);
+    // Too shallow for windows.
+    let shallow = format!("{VIT}\nvitdet_windows = [2]");
+    let config = config(home.path(), &shallow, &[]);
+    let error = fails(
+        &mut distill(home.path(), &config, &home.path().join("shallow")),
+        2,
+    );
+    assert!(error.contains("too shallow"), "{error}");
+}
+
 /// A step that diverges changes nothing, is written down, and can be run again.
 #[test]
 fn a_step_that_is_not_finite_is_kept() {

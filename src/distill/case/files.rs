@@ -145,6 +145,7 @@ impl Case {
             name: t.name.clone(),
             summary_weight: t.summary_weight,
             feature_weight: t.feature_weight,
+            relation_weight: 0.0,
             summary_loss: t.summary_loss,
             dispersion: t.dispersion.unwrap_or(1.0),
             feature_loss: t.feature_loss,

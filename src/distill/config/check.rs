@@ -86,6 +86,15 @@ impl DistillConfig {
                 "`run.log_every`, `checkpoint_every` and `checkpoints` must be at least 1".into(),
             );
         }
+        if self.student.spectral_reparam && optimiser.ema > 0.0 {
+            return Err(
+                "`optimiser.ema` would average the parts of spectral weights, not the weights; leave one of them out"
+                    .into(),
+            );
+        }
+        if self.student.vitdet_windows.iter().any(|window| *window < 1) {
+            return Err("`student.vitdet_windows` are positive numbers of patches".into());
+        }
         if self.run.cache.is_some() {
             self.check_cache()?;
         }
@@ -119,13 +128,17 @@ impl DistillConfig {
     fn check_teachers(&self) -> Result<(), String> {
         for teacher in &self.teachers {
             let model = &teacher.model;
-            let weights = [teacher.summary_weight, teacher.feature_weight];
+            let weights = [
+                teacher.summary_weight,
+                teacher.feature_weight,
+                teacher.relation_weight,
+            ];
             if weights.iter().any(|w| *w < 0.0 || !w.is_finite()) {
                 return Err(format!("teacher `{model}`: a weight is negative"));
             }
-            if weights == [0.0; 2] {
+            if weights == [0.0; 3] {
                 return Err(format!(
-                    "teacher `{model}`: both weights are 0; leave it out"
+                    "teacher `{model}`: all weights are 0; leave it out"
                 ));
             }
             if teacher.upsample < 1 || teacher.upsample > 16 {

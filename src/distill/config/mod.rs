@@ -56,6 +56,13 @@ pub struct StudentConfig {
     /// Prefix tokens are filled up with registers to a multiple of this (RADIO ViT).
     #[serde(default)]
     pub register_multiple: Option<i64>,
+    /// Whether the largest singular value of every matrix is a parameter of its own (RADIO ViT).
+    #[serde(default)]
+    pub spectral_reparam: bool,
+    /// Sides in patches of windows that a step's blocks may attend in, all but every fourth and the
+    /// last (ViTDet); each step draws one of them, or none (RADIO ViT).
+    #[serde(default)]
+    pub vitdet_windows: Vec<i64>,
     /// Hidden width of the adaptors' heads.
     #[serde(default = "mlp_hidden_size")]
     pub mlp_hidden_size: i64,
@@ -95,6 +102,9 @@ pub struct TeacherConfig {
     pub summary_weight: f64,
     #[serde(default = "one")]
     pub feature_weight: f64,
+    /// Of the difference in cosines between all pairs of tokens of a picture.
+    #[serde(default)]
+    pub relation_weight: f64,
     #[serde(default)]
     pub summary_loss: SummaryLoss,
     /// Of the angle loss; default: measured in the estimation phase.

@@ -41,7 +41,9 @@ pub fn is_needed(teachers: &[Teacher]) -> bool {
 }
 
 fn needs_statistics(teacher: &Teacher) -> bool {
-    teacher.config.standardise != Standardise::None && teacher.config.feature_weight != 0.0
+    let config = &teacher.config;
+    let reads_features = config.feature_weight != 0.0 || config.relation_weight != 0.0;
+    config.standardise != Standardise::None && reads_features
 }
 
 fn needs_dispersion(teacher: &Teacher) -> bool {

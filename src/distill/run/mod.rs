@@ -295,6 +295,7 @@ fn learner(
         name: teacher.name.clone(),
         summary_weight: teacher.config.summary_weight,
         feature_weight: teacher.config.feature_weight,
+        relation_weight: teacher.config.relation_weight,
         summary_loss: teacher.config.summary_loss,
         dispersion: *dispersion,
         feature_loss: teacher.config.feature_loss,

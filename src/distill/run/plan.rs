@@ -118,6 +118,15 @@ impl StagePlan {
         for part in &parts {
             let size = part.resolution.size();
             student.check_resolution(size.0, size.1)?;
+            for window in &config.student.vitdet_windows {
+                let step = window * student.patch;
+                if size.0 % step != 0 || size.1 % step != 0 {
+                    return Err(Error::usage(format!(
+                        "{}x{} pixels do not divide into windows of {window} patches (student.vitdet_windows)",
+                        size.0, size.1
+                    )));
+                }
+            }
             for teacher in teachers {
                 if let Some(side) = part.resolutions.get(&teacher.name) {
                     let (height, width) = side.size();

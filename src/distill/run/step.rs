@@ -17,6 +17,7 @@ use tch::Tensor;
 /// The streams of random numbers, out of a seed's.
 const UNIFORM: u64 = 31;
 const DROPPING: u64 = 32;
+const WINDOW: u64 = 33;
 
 /// How a step is run.
 pub struct StepRun<'a> {
@@ -127,6 +128,12 @@ impl StepRun<'_> {
         let shape = [positions.len() as i64, teachers as i64];
         Ok(Tensor::f_from_slice(&values)?.f_view(shape)?)
     }
+}
+
+/// The side of the windows of step `step`: one of those configured, or none.
+pub fn window(windows: &[i64], seed: u64, step: u64) -> Option<i64> {
+    let chosen = Rng::new(&[seed, WINDOW, step]).below(windows.len() + 1);
+    windows.get(chosen).copied()
 }
 
 /// Numbers of train mode that follow from the positions of the pictures, whatever the batches.

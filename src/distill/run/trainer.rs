@@ -2,7 +2,7 @@
 
 use super::preflight::{self, Buffers};
 use super::state::{self, Progress};
-use super::step::{Spent, StepRun};
+use super::step::{Spent, StepRun, window};
 use super::{Run, evaluate, replay};
 use crate::distill::learner::{StepLosses, Updated};
 use crate::distill::log::{Line, Log};
@@ -226,6 +226,10 @@ impl Run {
             seed: self.options.config.run.seed,
             micro_batch: self.options.config.run.micro_batch,
         };
+        if let Some(trainable) = self.learner.backbone.trainable() {
+            let windows = &self.options.config.student.vitdet_windows;
+            trainable.set_window(window(windows, step_run.seed, step));
+        }
         let (mut gathered, mut spent) = step_run.gather(&self.learner, pixels)?;
         let updating = Instant::now();
         let lr = stage.rate(step);
