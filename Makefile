@@ -22,7 +22,7 @@ endif
 
 BINARY := target/release/radio-eval
 
-.PHONY: build demo test lint doc unit libtorch check-cuda fuzz bench clean
+.PHONY: build demo test lint doc unit libtorch check-cuda fuzz bench wheel clean
 
 build: libtorch
 	$(CARGO) build --release --locked $(FEATURES)
@@ -66,6 +66,10 @@ INPUTS ?= 1000000
 FROM ?= 0
 fuzz: libtorch
 	RADIO_EVAL_FUZZ_INPUTS=$(INPUTS) RADIO_EVAL_FUZZ_FROM=$(FROM) $(CARGO) test --locked --test fuzz -- --nocapture
+
+# What `pip install radio-eval` installs, in target/wheels.
+wheel: libtorch
+	$(PYTHON) scripts/build-wheel.py
 
 bench: libtorch
 	$(CARGO) bench --locked

@@ -25,6 +25,7 @@ const SHIM_FILES: &[&str] = &[
 fn main() {
     let release = std::env::var_os("PROFILE").is_some_and(|profile| profile == "release");
     println!("cargo:rerun-if-env-changed=LIBTORCH");
+    println!("cargo:rerun-if-env-changed=RADIO_EVAL_RPATH");
     // Any change of a source makes this script run again: otherwise a rebuilt binary would keep
     // the revision of an older one. So does a commit, where there is git.
     for input in INPUTS {
@@ -37,7 +38,10 @@ fn main() {
     let lib = std::env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from);
     if let Some(lib) = &lib {
         compile_shim(&lib.with_file_name("include"));
-        println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+        // A wheel's binary looks beside itself instead (scripts/build-wheel.py).
+        let rpath = std::env::var("RADIO_EVAL_RPATH");
+        let rpath = rpath.unwrap_or_else(|_| lib.display().to_string());
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{rpath}");
         if std::env::var_os("CARGO_FEATURE_CUDA").is_some() {
             // Nothing in our code names a symbol of libtorch_cuda: without --no-as-needed the
             // linker would drop it, and with it the registration of every CUDA kernel.

@@ -5,7 +5,7 @@ TorchScript, each with the TOML that radio-eval reads beside it.
     export_timm.py [--out efficient-backbones] [--size 224] [--pretrained] [NAME ...]
 
 Without --pretrained the weights are random, which is all that latency needs. Needs torch and timm.
-Then: radio-eval latency --config bench-configs/efficient-backbones.toml
+Then: radio-eval latency --config bench-configs/latency/efficient-backbones.toml
 """
 import argparse
 from pathlib import Path

@@ -226,6 +226,7 @@ fn text_files_are_read_in_one_place() {
     // What the system writes, what no editor touches, and what is read from a stream.
     const OTHERS: &[&str] = &[
         "src/files/text.rs",
+        "src/distill/run/preflight.rs",
         "src/hub/cache.rs",
         "src/models/text/bpe.rs",
         "src/report/environment.rs",

@@ -3,8 +3,11 @@
 use crate::common::radio_eval;
 use radio_eval::weights::safetensors;
 use std::collections::HashMap;
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant, SystemTime};
@@ -44,6 +47,60 @@ fn the_first_ctrl_c_is_obeyed_while_a_large_file_is_hashed() {
         if asked.elapsed() > Duration::from_secs(20) {
             child.kill().unwrap();
             panic!("still hashing 20 s after Ctrl-C");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(status.code(), Some(130));
+}
+
+/// Stuck where no loop can look (a pipe that nobody writes to), the first Ctrl-C waits and the
+/// second ends the process.
+#[test]
+fn the_second_ctrl_c_ends_the_process_at_once() {
+    let home = tempfile::tempdir().unwrap();
+    let pipe = home.path().join("datasets.toml");
+    let name = CString::new(pipe.as_os_str().as_bytes()).unwrap();
+    // SAFETY: a valid path.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    let mut child = radio_eval(home.path())
+        .arg("datasets")
+        .env("RADIO_EVAL_DATASETS", &pipe)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Opening for writing succeeds once the child has it open for reading.
+    let started = Instant::now();
+    let _writer = loop {
+        let open = File::options()
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(&pipe);
+        if let Ok(writer) = open {
+            break writer;
+        }
+        assert!(started.elapsed() < Duration::from_secs(60), "never opened");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    // SAFETY: a signal to our own child, which has not been waited for.
+    let id = child.id() as i32;
+    let interrupt = || assert_eq!(unsafe { libc::kill(id, libc::SIGINT) }, 0);
+    interrupt();
+    // The handler has a thread of its own; it must have heard of the first before the second.
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(
+        child.try_wait().unwrap().is_none(),
+        "the first is obeyed here"
+    );
+    interrupt();
+    let asked = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if asked.elapsed() > Duration::from_secs(20) {
+            child.kill().unwrap();
+            panic!("still there 20 s after the second Ctrl-C");
         }
         std::thread::sleep(Duration::from_millis(20));
     };

@@ -3,7 +3,7 @@
 use crate::common::{fixture, radio_eval, shared, stderr};
 use radio_eval::models::architecture::build;
 use radio_eval::models::{BuildOptions, radio};
-use radio_eval::runtime::Precision;
+use radio_eval::runtime::{Precision, cpu};
 use radio_eval::weights::{Checkpoint, safetensors};
 use std::collections::HashMap;
 use tch::{Device, Kind, Tensor};
@@ -106,5 +106,45 @@ fn decisive_defaults_are_recorded() {
         for name in ["std", "mean_and_std_from", "heads", "eps"] {
             assert!(settings.contains_key(name), "{name}");
         }
+        assert_eq!(settings["mean_and_std_from"]["from"], "flag");
+    }
+}
+
+/// The warning is about what really runs: a checkpoint that is meant for half precision, without any
+/// flag, on a CPU that has no instructions for it.
+#[test]
+fn a_slow_precision_of_the_checkpoint_is_told() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = fixture("radio/v3_like");
+    let text = std::fs::read_to_string(folder.join("args.json")).unwrap();
+    let mut args: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let weights = home.path().join("model.safetensors");
+    std::fs::copy(folder.join("checkpoint_raw.safetensors"), &weights).unwrap();
+    let input = home.path().join("in.safetensors");
+    let x = Tensor::rand([1, 3, 64, 96], (Kind::Float, Device::Cpu));
+    safetensors::write(&input, [("input", &x)], HashMap::new()).unwrap();
+    for (dtype, precision) in [("bfloat16", Precision::Bf16), ("float16", Precision::Fp16)] {
+        args["dtype"] = dtype.into();
+        std::fs::write(home.path().join("args.json"), args.to_string()).unwrap();
+        let run = |more: &[&str]| {
+            let mut command = radio_eval(home.path());
+            command.args(["features", "--device", "cpu", "--model"]);
+            command.arg(&weights).args(more).arg("--input").arg(&input);
+            let output = home.path().join("out.safetensors");
+            let output = command.arg("--output").arg(output).output().unwrap();
+            assert!(output.status.success(), "{}", stderr(&output));
+            stderr(&output)
+        };
+        let slow = cpu::slowness(Device::Cpu, precision);
+        let told = run(&[]);
+        assert_eq!(
+            slow.is_some(),
+            told.contains("is many times slower"),
+            "{told}"
+        );
+        if let Some(sentence) = slow {
+            assert!(told.contains(&sentence), "{told}");
+        }
+        assert!(!run(&["--precision", "fp32"]).contains("slower"));
     }
 }

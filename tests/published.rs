@@ -2,9 +2,12 @@
 
 use crate::report::record;
 use indexmap::IndexMap;
-use radio_eval::models::zoo;
+use radio_eval::models::architecture::build;
+use radio_eval::models::options::by_flag;
+use radio_eval::models::{BuildOptions, zoo};
 use radio_eval::report::render::MARKDOWN;
 use radio_eval::report::{DataPart, Metric, Record, Table, published};
+use radio_eval::weights::Checkpoint;
 use serde_json::{Value, json};
 
 fn part(split: &str, samples: u64, transform: Value) -> DataPart {
@@ -172,6 +175,43 @@ fn knn_misses_a_condition() {
     let mut run = knn();
     run.model.settings.insert("mean".into(), json!(null));
     assert_each_spoils(&run, &changes);
+}
+
+/// Constants given by a flag make another model than the published one, as its record says them.
+#[test]
+fn constants_of_the_user_spoil_every_figure() {
+    let built = |mean, std| {
+        let config = (zoo::find("eradio_xxxtiny").unwrap().config)();
+        let options = BuildOptions {
+            mean,
+            std,
+            ..BuildOptions::default()
+        };
+        let network = build(&Checkpoint::random(config, 1), &options).unwrap();
+        let mut run = knn();
+        run.model.settings = network.info().settings.clone();
+        // The released model's window, which the small one has not.
+        run.model.settings.extend(knn().model.settings);
+        run
+    };
+    assert_eq!(beside(&built(None, None)), Some(83.89));
+    let own = [0.48145466, 0.4578275, 0.40821073];
+    for (mean, std) in [
+        (Some(own), None),
+        (None, Some([0.3; 3])),
+        (Some(own), Some([0.3; 3])),
+    ] {
+        let run = built(mean, std);
+        assert_eq!(beside(&run), None, "{mean:?} {std:?}");
+        let from = &run.model.settings["mean_and_std_from"];
+        assert!(from["value"].as_str().unwrap().starts_with("--"), "{from}");
+    }
+    // Nor do other patch tokens, or another eps.
+    for setting in ["patch_tokens", "attention_head_eps"] {
+        let mut run = built(None, None);
+        run.model.settings.insert(setting.into(), by_flag(1));
+        assert_eq!(beside(&run), None, "{setting}");
+    }
 }
 
 #[test]

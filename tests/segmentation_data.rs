@@ -386,9 +386,11 @@ fn datasets_command_lists_and_checks() {
     );
     let message = fails(&mut run(&["cats"]), 2);
     assert!(
-        message.contains("cats is not on this machine: looked for $RADIO_EVAL_DATA/cats, $CATS"),
+        message.contains("cats is not on this machine\n  looked for: $RADIO_EVAL_DATA/cats"),
         "{message}"
     );
+    assert!(message.contains("$CATS (not set)"), "{message}");
+    assert!(message.contains("export CATS=FOLDER"), "{message}");
     fs::write(&list, "[cats]\ntask = \"claßification\"\n").unwrap();
     let message = fails(&mut run(&["cats"]), 1);
     assert!(

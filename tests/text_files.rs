@@ -1,6 +1,7 @@
 //! Text files as Windows' editors save them: with a byte order mark, or as UTF-16.
 
 use crate::common::{fails, radio_eval, stdout};
+use radio_eval::data::coco;
 use std::path::Path;
 use std::process::Command;
 
@@ -47,6 +48,41 @@ fn recipes_and_sweeps() {
         latency.args(["latency", "--model", "eradio_xxxtiny", "--out"]);
         let told = fails(latency.arg(home.path()).arg("--config").arg(&file), 1);
         assert!(told.contains("line 2: unknown field `batches`"), "{told}");
+    }
+}
+
+/// A run of distillation, and COCO's annotations.
+#[test]
+fn distillations_and_coco() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("run.toml");
+    for bytes in encodings("seed = 1\nno_such_value = 2\n") {
+        std::fs::write(&file, bytes).unwrap();
+        let mut distill = radio_eval(home.path());
+        distill
+            .arg("distill")
+            .arg(&file)
+            .arg("--out")
+            .arg(home.path().join("out"));
+        let told = fails(&mut distill, 1);
+        assert!(
+            told.contains("line 2: unknown field `no_such_value`"),
+            "{told}"
+        );
+    }
+    let annotations = home.path().join("instances.json");
+    let images = home.path().join("images");
+    std::fs::create_dir(&images).unwrap();
+    for bytes in encodings(r#"{"images": [], "annotations": [], "categories": []}"#) {
+        std::fs::write(&annotations, bytes).unwrap();
+        let options = coco::OpenOptions {
+            images: Some(images.clone()),
+            annotations: Some(annotations.clone()),
+            ..coco::OpenOptions::default()
+        };
+        let read = coco::open(images.to_str().unwrap(), coco::Split::Val, &options);
+        let told = read.map(drop).unwrap_err().to_string();
+        assert!(told.contains("lists no image"), "{told}");
     }
 }
 

@@ -120,7 +120,8 @@ pub fn run(args: &Ade20kArgs, progress: bool) -> anyhow::Result<Outcome> {
         &args.output.out,
         &args.output.tables,
     )?;
-    let data = segmentation::open(&args.data.name(), &args.data.options())?;
+    let data = segmentation::open(&args.data.name(), &args.data.options())
+        .map_err(|e| args.model.with_missing_weights(e))?;
     results.already_warned(&data.warnings);
     let specs = args.model.specs()?;
     let outcome = specs.iter().try_for_each(|spec| {

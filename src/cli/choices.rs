@@ -4,6 +4,7 @@
 use crate::config::DatasetLayout;
 use crate::heads::Curve;
 use crate::models::radio1d::Neck;
+use crate::tasks::sam_swap;
 use crate::tasks::segmentation::Preset;
 use crate::tasks::segmentation::recipe::{Inference, TrainFeatures};
 use clap::ValueEnum;
@@ -56,6 +57,29 @@ choices!(Curve {
     Ramp: "ramp", "The miniature world's `min(1, (i + 1) / warmup) * (1 - i / iterations)`";
 });
 
+choices!(sam_swap::Preset {
+    Advised: "advised", "The advised default of every setting";
+    Paper: "paper", "RADIO's positions with align_corners, as in figures made before mid-2025";
+    Window16: "window-16", "ViTDet windows of 16 patches (RADIO ViT)";
+    StrictHarness: "strict-harness", "EfficientViT's harness: compressed run-length masks are an error";
+});
+
+choices!(sam_swap::Padding {
+    SamMean: "sam-mean", "SAM's mean colour, which is zero after SAM's own normalisation";
+    Black: "black", "Black";
+    None: "none", "Nothing: the picture alone, zeros around its features (RADSeg)";
+});
+
+choices!(sam_swap::Grid {
+    Run: "run", "The model runs at the size that gives SAM's grid";
+    Resize: "resize", "The model runs at SAM's size, its features are resized (bilinear)";
+});
+
+choices!(sam_swap::PromptKind {
+    Box: "box", "Its annotated box";
+    Point: "point", "Clicks, each where the answer so far is most wrong";
+});
+
 choices!(Neck {
     Decoder: "decoder", "The decoder's summary and a feature per patch";
     Encoder: "encoder", "The encoder's summary and its code";
@@ -83,5 +107,9 @@ mod tests {
         same_words::<TrainFeatures>();
         same_words::<Inference>();
         same_words::<Curve>();
+        same_words::<sam_swap::Preset>();
+        same_words::<sam_swap::Padding>();
+        same_words::<sam_swap::Grid>();
+        same_words::<sam_swap::PromptKind>();
     }
 }

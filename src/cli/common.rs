@@ -4,12 +4,12 @@ use super::numbers;
 use super::tables::TableArgs;
 use crate::models::radio1d::{self, MOST_TOKENS, Neck};
 use crate::models::torchscript::{Declared, OutputAxes};
-use crate::models::{BuildOptions, ModelSpec, Resolved, Window, clip, eradio, radio};
+use crate::models::{self, BuildOptions, ModelSpec, Resolved, Window, clip, eradio, radio, zoo};
 use crate::runtime::device::{self, default_threads};
 use crate::runtime::{Precision, Rank, Runtime};
 use crate::{Error, Result};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tch::Device;
 
 /// Which network, and how it is built.
@@ -133,6 +133,19 @@ impl ModelArgs {
             model.backbone.set_code_length(tokens)?;
             work(model)
         })
+    }
+
+    /// An error about data, and with it what else is missing: both are put right in one go.
+    pub fn with_missing_weights(&self, error: Error) -> Error {
+        let named = self.weights.is_none() && self.random_weights.is_none();
+        let missing = (self.models.iter())
+            .filter(|model| named && !Path::new(model).exists())
+            .filter_map(|model| models::locate(zoo::find(model).ok()?).err())
+            .map(|reason| format!("\n{reason}"));
+        match error {
+            Error::Usage(text) => Error::Usage(text + &missing.collect::<String>()),
+            other => other,
+        }
     }
 
     /// The spec, where a command takes one model.

@@ -2,6 +2,7 @@
 
 use super::Outcome;
 use super::common;
+use super::latency_comparison::{self as comparison, Machine};
 use super::latency_sweep::LatencyConfig;
 use super::numbers::MAX_THREADS;
 use super::resolution::Resolution;
@@ -33,6 +34,9 @@ const SHOWN: &[&Definition] = &[
 ];
 
 /// Measure latency and throughput, models in turns; random weights unless --weights or a path
+///
+/// Without a model: the paper's comparison, E-RADIO and RADIO beside their teachers at one
+/// resolution, as much of it as this machine's memory and two minutes allow.
 #[derive(Debug, Args)]
 pub struct LatencyArgs {
     /// Read the sweep from a TOML file (flags override it); also writes the table in every format and
@@ -71,10 +75,19 @@ pub struct LatencyArgs {
 }
 
 pub fn run(args: LatencyArgs) -> anyhow::Result<Outcome> {
-    let sweep = match &args.config {
+    let mut sweep = match &args.config {
         Some(path) => args.sweep.clone().or(LatencyConfig::read(path)?),
         None => args.sweep.clone(),
     };
+    let mut chosen = None;
+    if sweep.models.is_empty() && args.weights.is_none() {
+        let device = device::parse_device(sweep.device.as_deref().unwrap_or("auto"))?;
+        let precision = sweep.dtype.first().copied();
+        let precision = precision.unwrap_or_else(|| comparison::precision(device));
+        let choice = comparison::choose(Machine::this(device, precision));
+        sweep = choice.sweep(sweep, device);
+        chosen = Some(choice);
+    }
     if let Some(threads) = sweep.threads.filter(|n| !(1..=MAX_THREADS).contains(n)) {
         return Err(Error::usage(format!("--threads {threads}: use 1 to {MAX_THREADS}")).into());
     }
@@ -93,6 +106,10 @@ pub fn run(args: LatencyArgs) -> anyhow::Result<Outcome> {
     let mut results = Results::begin("Latency and throughput", &out, &args.tables)?.showing(SHOWN);
     let measured = latency::run(&options, &mut Writer(&mut results));
     let measured = measured.and_then(|()| {
+        if let Some(choice) = &chosen {
+            results.add_notes(comparison::summary(results.records()));
+            results.add_notes(choice.note());
+        }
         if args.plots || args.config.is_some() {
             results.write_tables()?;
             draw(&out, &args, results.records())?;

@@ -1,4 +1,4 @@
-//! A latency sweep as the user writes it: flags, or `bench-configs/latency-*.toml`, whose fields have
+//! A latency sweep as the user writes it: flags, or `bench-configs/latency/*.toml`, whose fields have
 //! the names of the flags.
 
 use crate::Result;

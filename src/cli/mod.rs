@@ -3,7 +3,9 @@
 pub mod ade20k;
 pub mod cache;
 pub mod choices;
+pub mod coco;
 pub mod common;
+pub mod completions;
 pub mod datasets;
 pub mod distill;
 pub mod distill_case;
@@ -11,13 +13,17 @@ pub mod features;
 pub mod fetch;
 pub mod imagenet;
 pub mod latency;
+pub mod latency_comparison;
 pub mod latency_sweep;
 pub mod logging;
+pub mod man;
 pub mod models;
 pub mod numbers;
 pub mod recipe;
+pub mod report;
 pub mod resolution;
 pub mod results;
+pub mod run;
 pub mod tables;
 pub mod verify;
 pub mod vlm_export;
@@ -54,7 +60,12 @@ pub enum Command {
     Verify(verify::VerifyArgs),
     Cache(cache::CacheArgs),
     Ade20k(Box<ade20k::Ade20kArgs>),
+    Coco(Box<coco::CocoArgs>),
     VlmExport(Box<vlm_export::VlmExportArgs>),
+    Run(run::RunArgs),
+    Report(report::ReportArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
     Distill(Box<distill::DistillArgs>),
     DistillCase(distill_case::DistillCaseArgs),
 }
@@ -81,6 +92,11 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Verify(args) => verify::run(&args),
         Command::Cache(args) => cache::run(&args),
         Command::Ade20k(args) => ade20k::run(&args, progress),
+        Command::Report(args) => report::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Coco(args) => coco::run(&args, progress),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
         Command::VlmExport(args) => vlm_export::run(&args, progress, cli.quiet),
         Command::Distill(args) => distill::run(&args, progress),
         Command::DistillCase(args) => distill_case::run(&args),

@@ -17,6 +17,8 @@ pub struct Results<'a> {
     /// Metrics of the table for people; all by default.
     shown: Option<&'static [&'static Definition]>,
     records: Vec<Record>,
+    /// Lines under the table.
+    notes: Vec<String>,
     /// Warnings that were told.
     warned: HashSet<String>,
 }
@@ -40,6 +42,7 @@ impl<'a> Results<'a> {
             tables,
             shown: None,
             records: Vec::new(),
+            notes: Vec::new(),
             warned: HashSet::new(),
         })
     }
@@ -58,6 +61,11 @@ impl<'a> Results<'a> {
     pub fn showing(mut self, metrics: &'static [&'static Definition]) -> Self {
         self.shown = Some(metrics);
         self
+    }
+
+    /// Lines under the table.
+    pub fn add_notes(&mut self, notes: impl IntoIterator<Item = String>) {
+        self.notes.extend(notes);
     }
 
     pub fn records(&self) -> &[Record] {
@@ -99,7 +107,8 @@ impl<'a> Results<'a> {
 
     /// For people, and for programs.
     fn both_tables(&self) -> (Table, Table) {
-        let complete = Table::from_records(&self.title, &self.records);
+        let mut complete = Table::from_records(&self.title, &self.records);
+        complete.notes.extend(self.notes.iter().cloned());
         let shown = match self.shown {
             Some(metrics) => complete.clone().with_metrics(metrics),
             None => complete.clone(),

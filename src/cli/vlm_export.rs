@@ -17,6 +17,8 @@ use std::path::PathBuf;
 
 /// OpenAI CLIP's mean colour (open_clip `OPENAI_DATASET_MEAN`), for networks that do not tell theirs.
 const CLIP_MEAN: [f64; 3] = [0.48145466, 0.4578275, 0.40821073];
+/// Stage 1 of LLaVA-1.5, whose tokens most trainers want first.
+const DATASET: &str = "llava-pretrain";
 /// AM-RADIO's long edge for LLaVA-1.5 (arXiv 2312.06709 §4).
 const RADIO_LONG_EDGE: usize = 432;
 /// Longest edge of `native`.
@@ -118,8 +120,8 @@ struct ExportArgs {
 #[derive(Debug, Clone, Args)]
 struct DataArgs {
     /// LLaVA JSON or JSONL, COCO JSON, a folder or tar of pictures, WebDataset shards, parquet
-    /// files, or a name from `radio-eval datasets`
-    #[arg(long, required = true)]
+    /// files, or a name from `radio-eval datasets` (default: llava-pretrain)
+    #[arg(long)]
     dataset: Option<String>,
     /// Where the pictures of a JSON file lie, a folder or tar (default: its own folder)
     #[arg(long)]
@@ -128,7 +130,6 @@ struct DataArgs {
 
 #[derive(Debug, Args)]
 #[command(mut_arg("models", |model| model.required(false)))]
-#[command(mut_arg("dataset", |dataset| dataset.required(false)))]
 struct VerifyArgs {
     /// Folder of a finished export
     folder: PathBuf,
@@ -369,8 +370,7 @@ fn expect_same(manifest: &Manifest, model: &Resolved, runtime: &Runtime) -> Resu
 
 impl DataArgs {
     fn open(&self, allowed: usize) -> Result<Pictures> {
-        let dataset = self.dataset.as_deref();
-        let dataset = dataset.ok_or_else(|| Error::usage("name pictures with --dataset"))?;
+        let dataset = self.dataset.as_deref().unwrap_or(DATASET);
         pictures::open(dataset, self.images.as_deref(), allowed)
     }
 }

@@ -1,5 +1,6 @@
 //! Files that users write: their schema, and errors that name file and line.
 
+pub mod bench;
 pub mod datasets;
 pub mod toml_file;
 

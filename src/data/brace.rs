@@ -1,6 +1,10 @@
 //! Shard patterns: `shard-{000000..000012}.tar`, `data/train-*.parquet`.
 
+use crate::runtime::interrupt;
 use crate::{Error, Result};
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Files that one pattern may name; LAION's largest release has 231,000 shards.
@@ -19,9 +23,10 @@ pub fn expand(pattern: &Path) -> Result<Vec<PathBuf>> {
         .to_str()
         .ok_or_else(|| Error::file(pattern, "is not UTF-8"))?;
     let mut files = Vec::new();
+    let mut listings = Listings::default();
     for path in ranges(text).map_err(|reason| Error::file(pattern, reason))? {
         match path.contains('*') {
-            true => files.extend(matching(Path::new(&path))?),
+            true => files.extend(listings.matching(Path::new(&path))?),
             false => files.push(PathBuf::from(path)),
         }
     }
@@ -117,22 +122,42 @@ fn piece(inside: &str) -> Result<Piece<'_>, String> {
     }
 }
 
-/// Files of one folder whose name matches a pattern with `*`.
-fn matching(pattern: &Path) -> Result<Vec<PathBuf>> {
-    let folder = match pattern.parent() {
-        Some(p) if !p.as_os_str().is_empty() => p,
-        _ => Path::new("."),
-    };
-    let name = pattern.file_name().unwrap_or_default().to_string_lossy();
-    let parts: Vec<&str> = name.split('*').collect();
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(|e| Error::file(folder, e))? {
-        let entry = entry.map_err(|e| Error::file(folder, e))?;
-        if matches(&entry.file_name().to_string_lossy(), &parts) {
-            files.push(entry.path());
-        }
+/// Names in folders, sorted; each folder is read once, however many patterns look into it.
+#[derive(Default)]
+struct Listings(HashMap<PathBuf, Vec<OsString>>);
+
+impl Listings {
+    /// Files of one folder whose name matches a pattern with `*`.
+    fn matching(&mut self, pattern: &Path) -> Result<Vec<PathBuf>> {
+        interrupt::check()?;
+        let folder = match pattern.parent() {
+            Some(p) if !p.as_os_str().is_empty() => p,
+            _ => Path::new("."),
+        };
+        let name = pattern.file_name().unwrap_or_default().to_string_lossy();
+        let parts: Vec<&str> = name.split('*').collect();
+        let names = match self.0.get(folder) {
+            Some(names) => names,
+            None => self.0.entry(folder.to_path_buf()).or_insert(list(folder)?),
+        };
+        // Names with the pattern's beginning stand together.
+        let prefix = parts[0].as_bytes();
+        let first = names.partition_point(|name| name.as_bytes() < prefix);
+        Ok(names[first..]
+            .iter()
+            .take_while(|name| name.as_bytes().starts_with(prefix))
+            .filter(|name| matches(&name.to_string_lossy(), &parts))
+            .map(|name| folder.join(name))
+            .collect())
     }
-    Ok(files)
+}
+
+fn list(folder: &Path) -> Result<Vec<OsString>> {
+    let names = std::fs::read_dir(folder)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
+    let mut names: Vec<OsString> = names.map_err(|e| Error::file(folder, e))?;
+    names.sort();
+    Ok(names)
 }
 
 /// Whether `name` is the parts with anything between them.

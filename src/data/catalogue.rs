@@ -44,6 +44,16 @@ pub fn load() -> Result<Catalogue> {
     Ok(Catalogue { entries })
 }
 
+/// A place that was looked at, and why nothing was found where a variable leads nowhere.
+fn seen(place: &str) -> String {
+    let variable = place.strip_prefix('$');
+    let variable = variable.map(|rest| rest.split('/').next().unwrap_or(rest));
+    match variable.filter(|name| std::env::var_os(name).is_none()) {
+        Some(_) => format!("{place} (not set)"),
+        None => place.to_string(),
+    }
+}
+
 impl Catalogue {
     /// The entry called `spec`; `None` where `spec` is a path. An existing path wins only when
     /// it is written as one (with a `/`), so that a folder called `ade20k` in the current folder
@@ -106,21 +116,50 @@ impl DatasetEntry {
     }
 
     pub fn root(&self) -> Result<PathBuf> {
-        self.find_root()?.ok_or_else(|| {
-            let mut places: Vec<String> = vec![format!("${DATA}/{}", self.name)];
-            places.extend(self.config.roots.iter().cloned());
-            let source = match (&self.config.hub, &self.config.source) {
-                (Some(_), _) => format!(" (or fetch it: radio-eval fetch {})", self.name),
-                (None, Some(source)) => format!(" (get it from {source})"),
-                (None, None) => String::new(),
-            };
-            Error::usage(format!(
-                "{} is not on this machine: looked for {}; set one of these, name the folder itself, or add it to {}{source}",
-                self.name,
-                places.join(", "),
-                home().join("datasets.toml").display()
-            ))
-        })
+        self.find_root()?
+            .ok_or_else(|| Error::usage(self.missing_text()))
+    }
+
+    /// What to do where the data set is not on this machine: a line for each.
+    fn missing_text(&self) -> String {
+        let name = &self.name;
+        let mut places = vec![format!("${DATA}/{name}")];
+        places.extend(self.config.roots.iter().cloned());
+        let looked: Vec<String> = places.iter().map(|place| seen(place)).collect();
+        let variable = (self.config.roots.iter())
+            .find_map(|root| root.strip_prefix('$'))
+            .map(|rest| rest.split('/').next().unwrap_or(rest));
+        let point = match variable {
+            Some(variable) => format!("name its folder itself, or export {variable}=FOLDER"),
+            None => "name its folder itself".to_string(),
+        };
+        let get = match (&self.config.hub, &self.config.source) {
+            (Some(_), _) => format!("\n  get it: radio-eval fetch {name}"),
+            (None, Some(source)) => format!("\n  get it: {source}{}", self.elsewhere()),
+            (None, None) => String::new(),
+        };
+        let mini = match self.config.task {
+            DatasetTask::Classification => "imagenet-mini",
+            DatasetTask::Segmentation => "ade-mini",
+            DatasetTask::Coco => "coco-mini",
+            DatasetTask::Llava => "llava-mini",
+            DatasetTask::Images => "distill-mini",
+        };
+        format!(
+            "{name} is not on this machine\n  looked for: {}\n  your copy: {point}, or add it to {}{get}\n  at once: {mini} in its place ships with the tool, as do the models mini-clip, mini-dino and mini-sam",
+            looked.join(", "),
+            home().join("datasets.toml").display()
+        )
+    }
+
+    /// The same data where `fetch` gets it.
+    fn elsewhere(&self) -> String {
+        match self.name.as_str() {
+            "imagenet-1k" => {
+                "; or radio-eval fetch imagenet-1k-parquet, the same pictures by that name".into()
+            }
+            _ => String::new(),
+        }
     }
 
     pub fn split(&self, name: &str) -> Option<&SplitConfig> {

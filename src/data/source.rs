@@ -2,6 +2,7 @@
 
 use super::annotation::Annotation;
 use super::content::{ContentHash, Stamp};
+use super::decode::image_size;
 use crate::Result;
 use sha2::{Digest, Sha256};
 
@@ -56,5 +57,18 @@ pub trait Source: Send + Sync {
     /// SHA-256 of the image's encoded bytes (and its mask's); reads them.
     fn content_hash(&self, index: usize) -> Result<ContentHash> {
         Ok(Sha256::digest(self.read(index)?).into())
+    }
+}
+
+/// Bytes in which the header of nearly every image lies.
+const HEADER: usize = 1 << 16;
+
+/// (width, height) of image `index` by its header; `None` where that is not understood.
+pub fn size_of(source: &dyn Source, index: usize) -> Result<Option<(usize, usize)>> {
+    let size = |bytes: &[u8]| image_size(bytes).filter(|&(w, h)| w > 0 && h > 0);
+    match size(&source.read_start(index, HEADER)?) {
+        Some(size) => Ok(Some(size)),
+        // A long thumbnail or profile may stand before it.
+        None => Ok(size(&source.read(index)?)),
     }
 }

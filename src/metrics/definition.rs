@@ -108,6 +108,14 @@ macro_rules! declare {
 }
 pub(super) use declare;
 
+/// Percentages that this tool does not measure: published beside those that it does.
+pub static PUBLISHED_ONLY: Definition = Definition {
+    name: "published_only",
+    unit: Unit::Percent,
+    better: Some(Better::Higher),
+    ..Definition::DEFAULT
+};
+
 /// Every metric, in the order of columns.
 pub fn declared() -> impl Iterator<Item = &'static Definition> {
     [

@@ -10,4 +10,4 @@ pub mod segmentation;
 pub mod vote;
 
 pub use benchmark::Benchmark;
-pub use definition::{Better, Definition, Unit, declared, find};
+pub use definition::{Better, Definition, PUBLISHED_ONLY, Unit, declared, find};

@@ -34,5 +34,5 @@ pub use backbone::{AdaptorFeatures, Backbone, BackboneInfo, Features, Intermedia
 pub use eradio::Window;
 pub use options::{BuildOptions, Flag, Purpose};
 pub use request::{Aggregation, AlphaScheme, Indices, IntermediateRequest, Request};
-pub use resolve::{ModelSpec, Resolved, architecture_of, resolve};
+pub use resolve::{ModelSpec, Resolved, architecture_of, locate, resolve, weights_sha256};
 pub use text::TextTower;

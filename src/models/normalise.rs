@@ -1,6 +1,7 @@
 //! Per-channel normalisation of `[0,1]` pixels, and where its constants come from.
 
 use super::BuildOptions;
+use super::options::by_flag;
 use crate::files::text;
 use crate::weights::Checkpoint;
 use crate::{Error, Result};
@@ -57,9 +58,20 @@ pub struct Constants {
     pub mean_std: MeanStd,
     /// For the record: `--mean, --std`, a file's name, or that they are the architecture's.
     pub source: String,
+    /// Whether the user gave any of them.
+    pub by_flag: bool,
 }
 
 impl Constants {
+    /// Those that nobody asked for.
+    pub fn new(mean_std: MeanStd, source: impl Into<String>) -> Self {
+        Constants {
+            mean_std,
+            source: source.into(),
+            by_flag: false,
+        }
+    }
+
     /// `found` by the architecture, unless the user says otherwise.
     ///
     /// # Errors
@@ -71,6 +83,7 @@ impl Constants {
             (None, None) => found,
             _ => Constants {
                 mean_std: (given.0.unwrap_or(mean), given.1.unwrap_or(std)),
+                by_flag: true,
                 source: match given {
                     (Some(_), Some(_)) => "--mean, --std".into(),
                     (Some(_), None) => format!("--mean; std: {}", found.source),
@@ -96,9 +109,9 @@ impl Constants {
         options: &BuildOptions,
         default: MeanStd,
     ) -> Result<Self> {
-        let found = brought(checkpoint).unwrap_or_else(|| Constants {
-            mean_std: default,
-            source: "the architecture's own, as nothing beside the weights says others".into(),
+        let found = brought(checkpoint).unwrap_or_else(|| {
+            let source = "the architecture's own, as nothing beside the weights says others";
+            Constants::new(default, source)
         });
         Self::of_user_or(options, found)
     }
@@ -108,7 +121,11 @@ impl Constants {
         let (mean, std) = self.mean_std;
         settings.insert("mean".into(), json!(mean));
         settings.insert("std".into(), json!(std));
-        settings.insert("mean_and_std_from".into(), json!(self.source));
+        let from = match self.by_flag {
+            true => by_flag(self.source.as_str()),
+            false => json!(self.source),
+        };
+        settings.insert("mean_and_std_from".into(), from);
     }
 }
 
@@ -131,15 +148,10 @@ fn brought(checkpoint: &Checkpoint) -> Option<Constants> {
         .or_else(bytes)
         .or_else(|| own(&config["pretrained_cfg"], "mean", "std"))
         .or_else(|| own(config, "mean", "std"))
-        .map(|mean_std| Constants {
-            mean_std,
-            source: "the config".into(),
-        });
+        .map(|mean_std| Constants::new(mean_std, "the config"));
     in_config.or_else(|| {
-        Some(Constants {
-            mean_std: own(&processor()?, "image_mean", "image_std")?,
-            source: PROCESSOR.into(),
-        })
+        let mean_std = own(&processor()?, "image_mean", "image_std")?;
+        Some(Constants::new(mean_std, PROCESSOR))
     })
 }
 

@@ -7,7 +7,7 @@ use crate::runtime::Precision;
 use crate::weights::Registry;
 use crate::weights::spectral::Rule;
 use crate::{Error, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tch::{Device, Kind};
 
 /// What a network is built for.
@@ -94,6 +94,17 @@ impl Flag {
             Flag::Window => "--window",
         }
     }
+}
+
+/// A setting that a flag decided, for records: no published figure stands beside such a run
+/// ([`is_by_flag`]).
+pub fn by_flag(value: impl Into<Value>) -> Value {
+    json!({"value": value.into(), "from": "flag"})
+}
+
+/// Whether a setting is one of [`by_flag`].
+pub fn is_by_flag(setting: &Value) -> bool {
+    setting["from"] == "flag"
 }
 
 impl BuildOptions {

@@ -63,6 +63,11 @@ pub fn architecture_of(spec: &ModelSpec) -> Result<&'static dyn Architecture> {
     Ok(recognise::find(&checkpoint)?.architecture)
 }
 
+/// SHA-256 of the weight files; `None` for random weights. Nothing is built.
+pub fn weights_sha256(spec: &ModelSpec) -> Result<Option<String>> {
+    open(spec)?.1.sha256()
+}
+
 /// The zoo's entry, where a path does not take its name, and the weights.
 fn open(spec: &ModelSpec) -> Result<(Option<&'static ZooEntry>, Checkpoint)> {
     let path = Path::new(&spec.model);
@@ -141,8 +146,12 @@ pub fn locate_in(entry: &ZooEntry, repository: Option<Repository>) -> Result<Pat
             None => entry.name,
         };
         Error::model(format!(
-            "the weights of {} are not on this machine; fetch {}/{} with `radio-eval fetch {named}`, or name them with --weights",
-            entry.name, first.repo, first.file
+            "the weights of {} are not on this machine\n  looked for: {}, the Hugging Face cache ({})\n  your copy: --weights PATH (a file or a folder)\n  get them: radio-eval fetch {named} ({}/{}), nothing is downloaded unasked",
+            entry.name,
+            folder.display(),
+            places.iter().map(|place| place.repo).collect::<Vec<_>>().join(", "),
+            first.repo,
+            first.file
         ))
     })
 }

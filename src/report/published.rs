@@ -4,6 +4,7 @@
 //! was known, and true, then.
 
 use super::record::{DataPart, PublishedPart, Record};
+use crate::models::options::is_by_flag;
 use crate::models::zoo::ZooEntry;
 use crate::models::zoo::published::{Protocol, Published, Shape};
 use serde_json::{Value, json};
@@ -82,11 +83,6 @@ fn same_network(entry: &ZooEntry, figure: &Published, record: &Record) -> bool {
         && settings.get("window").is_none_or(|w| w == "trained")
         && as_hinted("pos_align_corners")
         && !settings.values().any(is_by_flag)
-}
-
-/// Where a setting says who chose it (`{"value": .., "from": ".."}`): a flag makes another model.
-fn is_by_flag(setting: &Value) -> bool {
-    setting["from"] == json!("flag")
 }
 
 /// A square input of the figure's size.

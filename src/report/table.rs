@@ -55,6 +55,8 @@ pub struct Table {
     pub rows: Vec<Vec<Cell>>,
     /// Lines under the table: what a mark means, where published values are from.
     pub notes: Vec<String>,
+    /// Whether the second best of a column is marked too.
+    pub marks_second: bool,
 }
 
 /// Records of one model under the same conditions: one row.
@@ -90,6 +92,7 @@ impl Table {
                 })
                 .collect(),
             notes: Vec::new(),
+            marks_second: false,
         };
         for metric in columns::in_order(records.iter().flat_map(|r| r.metrics.keys())) {
             table.push_metric(&metric, &groups);
@@ -167,21 +170,34 @@ impl Table {
 
     /// Whether the cell holds its column's best value; never with fewer than two values.
     pub fn is_best(&self, row: usize, column: usize) -> bool {
-        let (Some(better), Some(Cell::Number(own))) = (
-            self.columns.get(column).and_then(|c| c.better),
-            self.rows.get(row).and_then(|r| r.get(column)),
-        ) else {
-            return false;
+        self.place(row, column) == Some(0)
+    }
+
+    /// Whether one value alone is better, where such cells are marked; never with fewer than three
+    /// values.
+    pub fn is_second(&self, row: usize, column: usize) -> bool {
+        self.marks_second && self.place(row, column) == Some(1) && self.values(column).len() > 2
+    }
+
+    /// How many other values of the column are better, where one can be.
+    fn place(&self, row: usize, column: usize) -> Option<usize> {
+        let better = self.columns.get(column)?.better?;
+        let Cell::Number(own) = self.rows.get(row)?.get(column)? else {
+            return None;
         };
-        let values: Vec<f64> = self
-            .rows
-            .iter()
-            .filter_map(|r| match r.get(column) {
-                Some(Cell::Number(m)) => Some(m.value),
+        let values = self.values(column);
+        let ahead = values.iter().filter(|&&v| better.is_better(v, own.value));
+        (values.len() > 1).then(|| ahead.count())
+    }
+
+    fn values(&self, column: usize) -> Vec<f64> {
+        let cells = self.rows.iter().filter_map(|row| row.get(column));
+        cells
+            .filter_map(|cell| match cell {
+                Cell::Number(metric) => Some(metric.value),
                 _ => None,
             })
-            .collect();
-        values.len() > 1 && values.iter().all(|&v| !better.is_better(v, own.value))
+            .collect()
     }
 }
 

@@ -75,6 +75,9 @@ pub fn upload(tensor: Tensor, device: Device) -> Result<Tensor> {
 
 /// Reads `auto`, `cpu`, `cuda` or `cuda:N`. `auto` is CUDA when there is a device, else the CPU.
 pub fn parse_device(text: &str) -> Result<Device> {
+    if text != "cpu" {
+        load_cuda();
+    }
     let cuda = |index: usize| {
         let count = tch::Cuda::device_count();
         if (index as i64) < count {
@@ -101,6 +104,40 @@ pub fn parse_device(text: &str) -> Result<Device> {
             ))),
         },
     }
+}
+
+/// Loads libtorch's CUDA half where this binary was linked without it (the `cuda` feature), but the
+/// libtorch it runs on has it, as the torch of a wheel does. It registers its kernels itself, and
+/// stays. Without NVIDIA's driver nothing is loaded: that takes a second, for nothing.
+fn load_cuda() {
+    use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        if cfg!(feature = "cuda") {
+            return;
+        }
+        // SAFETY: both libraries are made to be loaded into a process at any time, and no symbol
+        // of theirs is used here.
+        let (driver, cuda) = unsafe {
+            let driver = Library::new("libcuda.so.1");
+            let cuda = driver
+                .is_ok()
+                .then(|| Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL));
+            (driver, cuda)
+        };
+        match cuda {
+            Some(Ok(cuda)) => {
+                // Never unloaded: libtorch keeps pointers into it.
+                std::mem::forget((driver, cuda));
+            }
+            Some(Err(error)) => {
+                tracing::debug!(
+                    "there is an NVIDIA driver, but libtorch's CUDA half does not load: {error}"
+                );
+            }
+            None => {}
+        }
+    });
 }
 
 /// Makes `device` the one that this process computes on. On CUDA fp32 is fp32 unless `tf32`, and

@@ -10,6 +10,7 @@ pub mod interrupt;
 pub mod launcher;
 pub mod limits;
 pub mod load;
+pub mod memory;
 pub mod nvml;
 pub mod progress;
 pub mod rank;

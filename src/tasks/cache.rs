@@ -24,6 +24,8 @@ pub enum Kind {
     Classifier,
     /// A head in training.
     Training,
+    /// What came of prompts to SAM's decoder.
+    SamSwap,
     /// Hashes of weight files.
     WeightHashes,
     /// A file that no part of this tool reads.
@@ -38,6 +40,7 @@ impl Kind {
             Kind::Export => "export under way",
             Kind::Classifier => "text classifier",
             Kind::Training => "head in training",
+            Kind::SamSwap => "masks judged",
             Kind::WeightHashes => "weight hashes",
             Kind::Unknown => "unknown",
         }
@@ -51,6 +54,7 @@ impl Kind {
             "exports" => Kind::Export,
             "classifiers" => Kind::Classifier,
             "segmentation" => Kind::Training,
+            "sam_swap" => Kind::SamSwap,
             "sha256" => Kind::WeightHashes,
             _ => Kind::Unknown,
         }
@@ -58,7 +62,10 @@ impl Kind {
 
     /// Whether each entry is a store, not a file.
     fn is_store(self) -> bool {
-        matches!(self, Kind::Features | Kind::Contents | Kind::Export)
+        matches!(
+            self,
+            Kind::Features | Kind::Contents | Kind::Export | Kind::SamSwap
+        )
     }
 }
 

@@ -8,6 +8,7 @@ pub mod features;
 pub mod finished;
 pub mod knn;
 pub mod latency;
+pub mod sam_swap;
 pub mod segmentation;
 pub mod verify;
 pub mod vlm_export;

@@ -41,9 +41,13 @@ impl World {
 
     /// kNN of mini-dino, small and the same everywhere.
     fn knn(&self, home: &str) -> Command {
+        self.knn_at(home, "1")
+    }
+
+    fn knn_at(&self, home: &str, k: &str) -> Command {
         let mut command = radio_eval(&self.path(home));
         command
-            .args(["imagenet", "--model", "mini-dino", "--k", "1"])
+            .args(["imagenet", "--model", "mini-dino", "--k", k])
             .args(["--resolution", "56", "--threads", "1", "--json", "--data"])
             .arg(self.path("data"))
             .arg("--out")

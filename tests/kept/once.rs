@@ -1,8 +1,9 @@
 //! Every image goes through the network once, whatever is measured on it.
 
-use super::named;
+use super::{World, named};
 use crate::adaptor_text;
 use crate::common::{fixture, radio_eval, stderr};
+use std::process::Stdio;
 
 /// Images that the log says went through a network: lines `N images through ARCHITECTURE`.
 fn images_through(log: &str) -> u64 {
@@ -56,4 +57,42 @@ fn knn_and_zero_shot_of_a_student_share_one_pass() {
     assert_eq!(one_blank, 1);
     assert_eq!(records(&knn)[0].metrics, both[0].metrics);
     assert_eq!(records(&zero_shot)[0].metrics, both[1].metrics);
+}
+
+/// Several runs at once, into one folder and from one cache: every record is there afterwards, and
+/// nothing half-written.
+#[test]
+fn runs_at_once_share_a_folder() {
+    let world = World::new(6, 3);
+    let runs: Vec<_> = ["1", "2", "3", "4"]
+        .map(|k| {
+            let mut command = world.knn_at("home", k);
+            command.stdout(Stdio::null()).stderr(Stdio::piped());
+            command.spawn().unwrap()
+        })
+        .into();
+    for run in runs {
+        let output = run.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    let files: Vec<_> = std::fs::read_dir(world.path("out"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    let mut ks: Vec<u64> = files
+        .iter()
+        .filter(|path| path.extension().is_some_and(|e| e == "json"))
+        .map(|path| {
+            let record: serde_json::Value =
+                serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+            record["options"]["k"].as_u64().unwrap()
+        })
+        .collect();
+    ks.sort_unstable();
+    assert_eq!(ks, [1, 2, 3, 4], "{files:?}");
+    assert!(
+        files
+            .iter()
+            .all(|path| !path.to_string_lossy().contains("part"))
+    );
 }

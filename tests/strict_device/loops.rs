@@ -1,6 +1,7 @@
 //! Whole evaluations on the miniature world, from image files to metrics.
 
 use radio_eval::data::classification;
+use radio_eval::data::coco;
 use radio_eval::data::segmentation::{self, OpenOptions};
 use radio_eval::data::transform::Transform;
 use radio_eval::models::{BuildOptions, ModelSpec, Resolved, resolve};
@@ -10,12 +11,14 @@ use radio_eval::tasks::classify::{self, Job, Method};
 use radio_eval::tasks::extract::Extractor;
 use radio_eval::tasks::finished::{Contents, Finished};
 use radio_eval::tasks::knn::{self, Knn};
+use radio_eval::tasks::sam_swap::{self, PromptKind, Settings};
 use radio_eval::tasks::segmentation::recipe::{Preset, Recipe, RecipeValues};
 use radio_eval::tasks::segmentation::{self as probe};
 use radio_eval::tasks::zero_shot::{self, ZeroShot};
 use radio_eval::weights::safetensors;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use tch::Device;
 
 const HOME: &str = "RADIO_EVAL_HOME";
@@ -83,6 +86,7 @@ fn classified(device: Device, precision: Precision) -> [f64; 2] {
             runtime: &runtime,
             batch_size: 16,
             skip_bad: 0,
+            padding: [0.0; 3],
             progress: false,
         },
         adaptor: None,
@@ -205,6 +209,48 @@ fn segmentation_gives_the_figures_of_the_cpu() {
         assert!(
             (miou - other).abs() <= 2.0,
             "{preset:?} bf16: {miou} {other}"
+        );
+    }
+}
+
+/// Mean IoU of mini-sam's decoder on a few pictures.
+fn swapped(device: Device, precision: Precision, prompt: PromptKind) -> f64 {
+    let runtime = runtime(device, precision);
+    let set = coco::open("coco-mini", coco::Split::Val, &coco::OpenOptions::default()).unwrap();
+    let settings = Settings {
+        prompt,
+        clicks: 2,
+        ..Settings::default()
+    };
+    let options = sam_swap::Options {
+        batch_size: 2,
+        limit: Some(8),
+        ..sam_swap::Options::default()
+    };
+    let model = model("mini-sam", &runtime);
+    let finished = sam_swap::run(model, true, &Arc::new(set), &settings, &options, &runtime)
+        .unwrap_or_else(|e| panic!("{e}"));
+    let metric = match prompt {
+        PromptKind::Box => "sam_iou",
+        PromptKind::Point => "sam_point_iou",
+    };
+    value(&finished.record, metric)
+}
+
+#[test]
+fn sam_swap_gives_the_figures_of_the_cpu() {
+    if !in_own_home("loops::sam_swap_gives_the_figures_of_the_cpu") {
+        return;
+    }
+    let own = strict_device::device();
+    for prompt in [PromptKind::Box, PromptKind::Point] {
+        let host = swapped(Device::Cpu, Precision::Fp32, prompt);
+        let device = swapped(own, Precision::Fp32, prompt);
+        assert!((device - host).abs() <= 0.05, "{prompt:?}: {device} {host}");
+        let device = swapped(own, Precision::Bf16, prompt);
+        assert!(
+            (device - host).abs() <= 4.0,
+            "{prompt:?} bf16: {device} {host}"
         );
     }
 }

@@ -6,6 +6,7 @@ use radio_eval::models::radio1d::{CodeOptions, Neck};
 use radio_eval::models::{BuildOptions, Features, Request, backbone, zoo};
 use radio_eval::weights::Checkpoint;
 use serde_json::{Value, json};
+use std::io::{Read, Write};
 use tch::{Device, Kind, Tensor};
 
 /// A file of the fixtures with its description.
@@ -196,6 +197,52 @@ fn internvit() {
         &format!("{folder}/config.json"),
     );
     check("internvit", &own, (56, 56));
+}
+
+/// A program with a tensor that stays on the CPU, as tracing bakes them in: the error says so.
+#[test]
+fn a_constant_baked_into_a_program_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("baked.pt");
+    let pair = std::fs::File::open(fixture("torchscript/pair.pt")).expect("a program");
+    let mut from = zip::ZipArchive::new(pair).expect("an archive");
+    let mut to = zip::ZipWriter::new(std::fs::File::create(&path).expect("a file"));
+    let stored =
+        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for index in 0..from.len() {
+        let mut record = from.by_index(index).expect("a record");
+        let name = record.name().expect("a name").to_string();
+        let mut bytes = Vec::new();
+        record.read_to_end(&mut bytes).expect("its bytes");
+        if name.ends_with("code/__torch__.py") {
+            let code = String::from_utf8(bytes).expect("source");
+            let call = "y = (conv).forward(x, )";
+            let baked = "_9 = torch.ones([1, 4, 1, 1], dtype=6, layout=0, \
+                         device=torch.device(\"cpu\"), pin_memory=False)\n    \
+                         y = torch.mul((conv).forward(x, ), _9)";
+            assert!(code.contains(call), "{code}");
+            bytes = code.replace(call, baked).into_bytes();
+        }
+        to.start_file(name, stored).expect("a record");
+        to.write_all(&bytes).expect("its bytes");
+    }
+    to.finish().expect("an archive");
+
+    let program = Checkpoint::open(&path).expect("a program");
+    let options = |device| BuildOptions {
+        device,
+        ..BuildOptions::default()
+    };
+    let network = build(&program, &options(Device::Cpu)).unwrap_or_else(|e| panic!("{e}"));
+    let x = Tensor::rand([1, 3, 224, 224], (Kind::Float, Device::Cpu));
+    assert!(backbone::run(&*network, &x, &Request::default()).is_ok());
+    let refused = build(&program, &options(strict_device::device()));
+    let told = refused.err().expect("refused").to_string();
+    assert!(
+        told.contains("baked.pt: the program holds a tensor that stays on the CPU"),
+        "{told}"
+    );
+    assert!(told.contains("Run it with --device cpu"), "{told}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! CLIP's tokens of odd prompts, equal to open_clip 3.3.0 with ftfy 6.3.1.
 
 use crate::common::{fixture, shared, skipped};
-use radio_eval::models::text::ClipTokenizer;
+use radio_eval::models::text::{Clean, ClipTokenizer, HuggingFaceTokenizer};
 use radio_eval::weights::Checkpoint;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
@@ -32,6 +32,31 @@ fn odd_prompts() {
         different.len(),
         different.join("\n")
     );
+}
+
+/// open_clip's `HFTokenizer`, on word pieces (CLIPA's kind, its separator 0) and on byte pairs;
+/// whatever the file itself says about filling and cutting.
+#[test]
+fn tokenizers_of_the_hugging_face_kind() {
+    const CONTEXT: usize = 24;
+    for (name, clean, strip_sep) in [
+        ("hf_bert", Clean::Whitespace, true),
+        ("hf_roberta", Clean::Canonicalize, false),
+    ] {
+        let folder = fixture("text").join(name);
+        let file = folder.join("tokenizer.json");
+        let tokenizer = HuggingFaceTokenizer::open(&file, CONTEXT, clean, strip_sep, "").unwrap();
+        let rows = std::fs::read_to_string(folder.join("rows.jsonl")).unwrap();
+        assert_eq!(rows.lines().count(), 253);
+        for line in rows.lines() {
+            let (prompt, expected): (String, Vec<i64>) = serde_json::from_str(line).unwrap();
+            assert_eq!(
+                tokenizer.row(&prompt).unwrap(),
+                expected,
+                "{name}: {prompt:?}"
+            );
+        }
+    }
 }
 
 /// `make_prompts.py 60000 2 assigned > FILE; RADIO_EVAL_PROMPTS=FILE cargo test`

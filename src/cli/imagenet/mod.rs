@@ -35,7 +35,7 @@ pub struct ImagenetArgs {
     #[command(flatten)]
     model: ModelArgs,
     /// Name from `radio-eval datasets`, or a folder, tar file, shard pattern or parquet file
-    #[arg(long)]
+    #[arg(long, default_value = "imagenet-1k")]
     data: String,
     /// How the data lies on disk, where it is not recognised
     #[arg(long)]
@@ -183,7 +183,8 @@ pub fn run(args: &ImagenetArgs, progress: bool) -> anyhow::Result<Outcome> {
             image_column: args.image_column.clone(),
             label_column: args.label_column.clone(),
         },
-    )?;
+    )
+    .map_err(|e| args.model.with_missing_weights(e))?;
     results.set_title(format!("Classification on {}", data.name));
     results.already_warned(&data.warnings);
     let zero_shot = zero_shot::Options {
@@ -306,6 +307,7 @@ impl Measurement<'_> {
                 runtime,
                 batch_size: args.batch_size as usize,
                 skip_bad: args.skip_bad,
+                padding: [0.0; 3],
                 progress: self.progress,
             },
             adaptor: args.adaptor.as_deref(),

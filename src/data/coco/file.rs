@@ -90,9 +90,9 @@ enum Counts {
     Compressed(String),
 }
 
-/// Reads the bytes of the annotation file `path` (named in errors).
-pub fn parse(bytes: &[u8], path: &Path) -> Result<Annotations> {
-    let stored: Stored = serde_json::from_slice(bytes).map_err(|e| {
+/// Reads the text of the annotation file `path` (named in errors).
+pub fn parse(text: &str, path: &Path) -> Result<Annotations> {
+    let stored: Stored = serde_json::from_str(text).map_err(|e| {
         Error::file(
             path,
             format!("is no COCO annotation file (`images`, `annotations`, `categories`): {e}"),
@@ -215,7 +215,7 @@ impl Reader<'_> {
     fn shape(&self, id: u64, segmentation: Segmentation) -> Result<Option<InstanceShape>> {
         match segmentation {
             Segmentation::Polygons(parts) => {
-                let bad = |part: &&Vec<f64>| part.len() < 6 || part.len() % 2 != 0;
+                let bad = |part: &&Vec<f64>| part.len() < 6 || !part.len().is_multiple_of(2);
                 if let Some(part) = parts.iter().find(bad) {
                     return self.fail(format!(
                         "annotation {id} has a polygon of {} numbers; it takes x and y of three corners at least",
@@ -269,7 +269,7 @@ mod tests {
                 "categories": [{{"id": 9, "name": "b"}}, {{"id": 3, "name": "a"}}],
                 "annotations": [{annotation}]}}"#
         );
-        parse(text.as_bytes(), Path::new("a.json"))
+        parse(&text, Path::new("a.json"))
     }
 
     #[test]

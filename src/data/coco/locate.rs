@@ -5,6 +5,7 @@ use super::{CocoSet, OpenOptions, Split};
 use crate::data::catalogue::{self, DatasetEntry, DatasetTask};
 use crate::data::paths;
 use crate::data::tree::FileTree;
+use crate::files::text;
 use crate::hash::sha256;
 use crate::{Error, Result};
 use std::collections::HashMap;
@@ -177,7 +178,8 @@ impl Located {
     /// Reads the annotations and finds each picture.
     pub fn read(self) -> Result<CocoSet> {
         let (bytes, path) = self.annotations;
-        let read = file::parse(&bytes, &path)?;
+        let hash = sha256(&bytes);
+        let read = file::parse(&text::decode(bytes, &path)?, &path)?;
         if read.images.is_empty() {
             return Err(Error::file(&path, "lists no image"));
         }
@@ -186,7 +188,7 @@ impl Located {
             format!("{}:{}", self.name, self.split.name()),
             self.name,
             path,
-            sha256(bytes),
+            hash,
             (self.images, files),
             read,
         ))

@@ -34,6 +34,9 @@ pub enum Mode {
     LongestHalfUp(usize),
     /// The same, then padded at the right and the bottom to a square of this side.
     LongestHalfUpPadded(usize),
+    /// The longest side becomes this long, the other as segment-anything has it, then down to a
+    /// multiple (RADSeg).
+    LongestFloored(usize),
 }
 
 /// One way of bringing images to a model.
@@ -98,6 +101,16 @@ impl Transform {
     pub fn sam_padded(size: usize) -> Self {
         Transform {
             mode: Mode::LongestHalfUpPadded(size),
+            ..Self::sam(size)
+        }
+    }
+
+    /// RADSeg's way to SAM's size without padding: the longest side becomes `size`, the other is cut
+    /// down to a multiple of `multiple`.
+    pub fn sam_floored(size: usize, multiple: usize) -> Self {
+        Transform {
+            mode: Mode::LongestFloored(size),
+            multiple,
             ..Self::sam(size)
         }
     }
@@ -223,6 +236,7 @@ impl Transform {
             Mode::Crop { size, crop } => ("crop", json!([size, crop])),
             Mode::LongestHalfUp(size) => ("longest-half-up", json!([size])),
             Mode::LongestHalfUpPadded(size) => ("longest-half-up-padded", json!([size])),
+            Mode::LongestFloored(size) => ("longest-floored", json!([size])),
         };
         json!({
             "resize": resize,
@@ -259,6 +273,15 @@ impl Transform {
                     },
                     _ => resized,
                 }
+            }
+            Mode::LongestFloored(size) => {
+                let scale = size as f64 / h.max(w);
+                let multiple = self.multiple.max(1);
+                let side = |length: f64| {
+                    let times = (length * scale + 0.5) as usize / multiple;
+                    times.max(1) * multiple
+                };
+                whole((side(h), side(w)))
             }
             Mode::Crop { size, crop } => {
                 let long = |long: usize, short: usize| size * long / short;

@@ -12,6 +12,7 @@ use super::objective::SummaryLoss;
 use super::optimiser::Rule;
 use super::standardise::Standardise;
 use crate::config::toml_file;
+use crate::files::text;
 use crate::runtime::Precision;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -312,8 +313,7 @@ pub struct EvaluateConfig {
 impl DistillConfig {
     /// Reads and checks a file.
     pub fn open(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
-        let config: DistillConfig = toml_file::parse(path, &text)?;
+        let config: DistillConfig = toml_file::parse(path, &text::read(path)?)?;
         config.check().map_err(|fault| Error::file(path, fault))?;
         Ok(config)
     }

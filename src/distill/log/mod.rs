@@ -3,7 +3,7 @@
 mod curves;
 mod tensorboard;
 
-use crate::files::write_atomically;
+use crate::files::{text, write_atomically};
 use crate::{Error, Result};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -125,11 +125,10 @@ fn text(path: &Path, line: &Line) -> Result<String> {
 /// The lines of a file, none where it is not there. A last line that was cut short by the end of
 /// its process is left out.
 fn read(path: &Path) -> Result<Vec<Line>> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(Error::file(path, e)),
-    };
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let text = text::read(path)?;
     let lines = text.lines().map(serde_json::from_str::<Line>);
     Ok(lines.map_while(std::result::Result::ok).collect())
 }

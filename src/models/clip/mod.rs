@@ -15,6 +15,7 @@ pub use layouts::{TRANSFORMERS, is_beside_image_tower};
 
 use super::layers::{LayerNorm, Linear};
 use super::normalise::{self, Constants, Normalise};
+use super::options::by_flag;
 use super::positions::Positions;
 use super::vit::{self, Block, PatchEmbed, TokenSplit};
 use super::{
@@ -173,8 +174,8 @@ impl Clip {
 fn info(config: &Config, options: &BuildOptions) -> BackboneInfo {
     let (width, patch) = (config.block.width, config.patch);
     let tokens = match options.clip.tokens_before_norm {
-        true => "before the final norm",
-        false => "after the final norm",
+        true => by_flag("before the final norm"),
+        false => "after the final norm".into(),
     };
     let fitting = (config.image_size / patch * patch).max(patch);
     let mut settings = Map::new();
@@ -182,7 +183,7 @@ fn info(config: &Config, options: &BuildOptions) -> BackboneInfo {
     settings.insert("activation_from".into(), config.activation_from.into());
     config.block.note(&mut settings);
     settings.insert("positions".into(), config.rule.name().into());
-    settings.insert("patch_tokens".into(), tokens.into());
+    settings.insert("patch_tokens".into(), tokens);
     BackboneInfo {
         preferred: (fitting, fitting),
         native: Some((config.image_size, config.image_size)),

@@ -6,7 +6,7 @@ use crate::models::architecture::Architecture;
 use crate::models::backbone::{Backbone, BackboneInfo};
 use crate::models::normalise::{Constants, Normalise};
 use crate::models::options::{BuildOptions, Flag, Purpose};
-use crate::models::student::adaptor::{Adaptor, adaptors, attention_eps};
+use crate::models::student::adaptor::{Adaptor, adaptors, attention_eps, eps_setting};
 use crate::models::student::args::Args;
 use crate::models::student::conditioner::conditioner as student_conditioner;
 use crate::models::student::keys::{Keys, is_unlisted_head};
@@ -119,7 +119,7 @@ impl Model {
         let mut info = info(&config, window, options, parameters);
         if let Some(eps) = eps {
             info.settings
-                .insert("attention_head_eps".into(), json!(eps));
+                .insert("attention_head_eps".into(), eps_setting(eps, options));
         }
         info.adaptors = adaptors.iter().map(|a| a.name.clone()).collect();
         match &constants {
@@ -160,10 +160,7 @@ fn conditioner(
     }
     let given = &options.torchscript;
     if given.mean.is_some() || given.std.is_some() {
-        let none = Constants {
-            mean_std: ([0.0; 3], [1.0; 3]),
-            source: "none in the file".into(),
-        };
+        let none = Constants::new(([0.0; 3], [1.0; 3]), "none in the file");
         return Constants::of_user_or(options, none).map(Some);
     }
     tracing::warn!(

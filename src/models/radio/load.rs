@@ -12,7 +12,7 @@ use crate::models::facts::beside_weights;
 use crate::models::layers::LayerNorm;
 use crate::models::normalise::Normalise;
 use crate::models::options::{BuildOptions, Flag, Purpose};
-use crate::models::student::adaptor::{Adaptor, attention_eps};
+use crate::models::student::adaptor::{Adaptor, attention_eps, eps_setting};
 use crate::models::student::args::Args;
 use crate::models::student::conditioner::conditioner;
 use crate::models::student::keys;
@@ -220,7 +220,7 @@ impl RadioVit {
             settings.insert("feature_normalizer".into(), json!(true));
         }
         if let Some(eps) = attention_eps {
-            settings.insert("attention_head_eps".into(), json!(eps));
+            settings.insert("attention_head_eps".into(), eps_setting(eps, options));
         }
         let step = config.patch * vitdet.map_or(1, |v| v.window);
         let mut info = BackboneInfo {

@@ -151,7 +151,7 @@ fn unwindows(x: &Tensor, window: i64, size: &[i64]) -> Tensor {
 }
 
 /// From tokens to the image embedding the prompt decoder works on. Fields by the keys `0`..`3`.
-struct Neck {
+pub struct Neck {
     /// 1x1, as a matrix [out, C]
     conv1: Tensor,
     norm1: LayerNorm,
@@ -161,7 +161,7 @@ struct Neck {
 }
 
 impl Neck {
-    fn new(p: &Params, width: i64, out: i64) -> Result<Self> {
+    pub fn new(p: &Params, width: i64, out: i64) -> Result<Self> {
         Ok(Neck {
             conv1: p.pp(0).get("weight", &[out, width])?,
             norm1: LayerNorm::new(p.pp(1), out, EPS)?,
@@ -171,7 +171,7 @@ impl Neck {
     }
 
     /// [B, H, W, C] -> [B, out, H, W]
-    fn forward(&self, x: &Tensor) -> Tensor {
+    pub fn forward(&self, x: &Tensor) -> Tensor {
         let x = self.norm1.forward(&x.linear(&self.conv1, None::<&Tensor>));
         let x =
             x.permute([0, 3, 1, 2])

@@ -6,12 +6,21 @@
 //! summary = their mean (AM-RADIO's kNN row "SAM"). One resolution only, as upstream.
 
 mod config;
+mod decoder;
+mod decoder_config;
 mod encoder;
+mod mask_decoder;
+mod prompt;
 mod rel_pos;
+mod transformer;
 
+pub use decoder::{SamDecoder, SamNeck, at_original_size, load as load_decoder};
 pub use encoder::{Encoder, windows};
+pub use mask_decoder::Masks;
+pub use prompt::{PromptEncoder, Prompts};
 pub use rel_pos::relative_positions;
 
+use super::layers;
 use super::normalise::{self, Constants, Normalise};
 use super::request::BlockPlan;
 use super::vit::{self, BlockGroup};
@@ -39,6 +48,14 @@ const TIMM: KeyTable = &[
     ("blocks.*.mlp.lin1", Named("blocks.*.mlp.fc1")),
     ("blocks.*.mlp.lin2", Named("blocks.*.mlp.fc2")),
 ];
+
+/// Of norms over the channels of a map (segment-anything `LayerNorm2d`).
+const MAP_EPS: f64 = 1e-6;
+
+/// Normalises [B, C, H, W] over its channels.
+fn layer_norm_2d(norm: &layers::LayerNorm, x: &Tensor) -> Tensor {
+    norm.forward(&x.permute([0, 2, 3, 1])).permute([0, 3, 1, 2])
+}
 
 /// The encoder in a whole SAM, or saved alone.
 fn find(checkpoint: &Checkpoint) -> Option<KeyLayout> {

@@ -2,9 +2,11 @@
 
 use super::args::{Args, Teacher};
 use super::heads::{Head, HeadKind, HeadShape, UPSAMPLE_NONE};
+use crate::models::options::by_flag;
 use crate::models::{AdaptorFeatures, BuildOptions};
 use crate::weights::{Checkpoint, Params, WeightSource};
 use crate::{Error, Result};
+use serde_json::Value;
 use tch::{Kind, Tensor};
 
 /// A head pair that imitates one teacher.
@@ -82,6 +84,14 @@ pub fn attention_eps(options: &BuildOptions, adaptors: &[AdaptorConfig]) -> Resu
         )),
         (false, None) => Ok(None),
         (true, eps) => Ok(Some(eps.unwrap_or(ATTENTION_HEAD_EPS))),
+    }
+}
+
+/// How it stands in a record.
+pub fn eps_setting(eps: f64, options: &BuildOptions) -> Value {
+    match options.attention_head_eps {
+        Some(_) => by_flag(eps),
+        None => eps.into(),
     }
 }
 

@@ -35,6 +35,5 @@ pub fn conditioner(
             (stored, "input_conditioner in the file")
         }
     };
-    let source = source.into();
-    Constants::of_user_or(options, Constants { mean_std, source })
+    Constants::of_user_or(options, Constants::new(mean_std, source))
 }

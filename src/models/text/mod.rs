@@ -16,7 +16,9 @@ mod settings;
 mod tower;
 
 pub use bpe::ClipTokenizer;
+pub use huggingface::HuggingFaceTokenizer;
 pub use sentencepiece::SiglipTokenizer;
+pub use settings::Clean;
 
 use super::layers::Activation;
 use super::{BuildOptions, pe, recognise};

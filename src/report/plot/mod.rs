@@ -38,7 +38,7 @@ impl Plot {
     pub fn save(&self, path: &Path) -> Result<Vec<String>> {
         match self {
             Plot::Drawn { svg, left_out } => {
-                write_atomically(path, svg.as_bytes())?;
+                write_atomically(path, with_dark_mode(svg).as_bytes())?;
                 Ok(left_out.clone())
             }
             Plot::Nothing(reason) => {
@@ -50,6 +50,18 @@ impl Plot {
                 Ok(vec![sentence])
             }
         }
+    }
+}
+
+/// The plot with a style for readers in the dark: paper, ink and grid change, colours of data stay.
+fn with_dark_mode(svg: &str) -> String {
+    const STYLE: &str = "<style>@media(prefers-color-scheme:dark){[fill='#FFFFFF']{fill:#14171a}text,[fill='#000000']{fill:#e6e9ec}[stroke='#000000']{stroke:#e6e9ec}}</style>";
+    match svg
+        .find("<svg")
+        .and_then(|at| Some(at + svg[at..].find('>')? + 1))
+    {
+        Some(end) => format!("{}{STYLE}{}", &svg[..end], &svg[end..]),
+        None => svg.to_string(),
     }
 }
 

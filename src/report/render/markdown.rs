@@ -1,4 +1,4 @@
-//! GitHub Markdown; the best value of a column is bold.
+//! GitHub Markdown; the best value of a column is bold, the second best slanted.
 
 use super::super::table::Table;
 use super::{Renderer, text};
@@ -39,6 +39,8 @@ impl Renderer for Markdown {
                         let shown = escape(&text(column, cell));
                         if table.is_best(r, c) {
                             format!("**{shown}**")
+                        } else if table.is_second(r, c) {
+                            format!("*{shown}*")
                         } else {
                             shown
                         }

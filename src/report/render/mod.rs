@@ -1,11 +1,14 @@
 //! Tables as text. A new format is one file beside this one and one line in [`RENDERERS`].
 
 mod csv;
+mod html;
+mod latex;
 mod markdown;
 mod terminal;
 pub mod width;
 
 pub use csv::to_csv;
+pub use html::{escape as escape_html, fragment as html_fragment};
 pub use terminal::render_within;
 
 use super::table::{Cell, Column, Table};
@@ -33,9 +36,11 @@ pub trait Renderer: Sync {
 pub static TERMINAL: &dyn Renderer = &terminal::Terminal;
 pub static MARKDOWN: &dyn Renderer = &markdown::Markdown;
 pub static CSV: &dyn Renderer = &csv::Csv;
+pub static LATEX: &dyn Renderer = &latex::Latex;
+pub static HTML: &dyn Renderer = &html::Html;
 
 /// Every format.
-pub static RENDERERS: &[&dyn Renderer] = &[TERMINAL, MARKDOWN, CSV];
+pub static RENDERERS: &[&dyn Renderer] = &[TERMINAL, MARKDOWN, CSV, LATEX, HTML];
 
 /// A cell for people: fixed digits in the unit they read, the 95 % interval in brackets.
 fn text(column: &Column, cell: &Cell) -> String {

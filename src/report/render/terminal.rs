@@ -49,13 +49,16 @@ pub fn render_within(table: &Table, available: Option<usize>) -> String {
         }
     }
     let mut out = format!("{}\n{body}\n", table.title);
-    let marks = (0..shown.rows.len())
-        .flat_map(|row| (0..shown.columns.len()).map(move |column| (row, column)));
-    if marks
-        .into_iter()
-        .any(|(row, column)| shown.is_best(row, column))
-    {
-        out.push_str("* best of the column\n");
+    let cells = || {
+        let rows = 0..shown.rows.len();
+        rows.flat_map(|row| (0..shown.columns.len()).map(move |column| (row, column)))
+    };
+    if cells().any(|(row, column)| shown.is_best(row, column)) {
+        out.push_str("* best of the column");
+        if cells().any(|(row, column)| shown.is_second(row, column)) {
+            out.push_str(", + second best");
+        }
+        out.push('\n');
     }
     for note in &table.notes {
         let _ = writeln!(out, "{note}");
@@ -89,6 +92,8 @@ fn draw(table: &Table) -> String {
             let mut shown = text(column, cell);
             if table.is_best(r, c) {
                 shown.push_str(" *");
+            } else if table.is_second(r, c) {
+                shown.push_str(" +");
             }
             let alignment = match cell {
                 Cell::Number(_) => CellAlignment::Right,

@@ -22,7 +22,9 @@ use crate::hash::sha256;
 use crate::models::Resolved;
 use crate::report::{DataPart, ModelPart};
 use crate::runtime::{Runtime, home, interrupt};
-use crate::store::{self, MissingRow, Reader, Share, Writer, complete_parts, part_folder};
+use crate::store::{
+    self, ColumnRows, MissingRow, Reader, Share, Writer, complete_parts, part_folder,
+};
 use crate::{Error, Result};
 use pass::Pass;
 use serde_json::{Value, json};
@@ -39,6 +41,9 @@ pub struct Extractor<'a> {
     pub runtime: &'a Runtime,
     pub batch_size: usize,
     pub skip_bad: usize,
+    /// Colour beside pictures that the transform pads, in `[0,1]`; of other than black the model's
+    /// settings tell, by which features are found again.
+    pub padding: [f64; 3],
     /// Whether to show a progress bar.
     pub progress: bool,
 }
@@ -69,13 +74,18 @@ pub struct FeatureRows {
 }
 
 impl FeatureRows {
-    /// The rows of a summary that was asked for.
-    pub fn rows(&self, output: &Output) -> Result<Rows<'_>> {
+    /// The column of an output that was asked for.
+    pub fn column(&self, output: &Output) -> Result<ColumnRows<'_>> {
         let name = output.name();
         let columns = self.stores.iter().map(|store| store.column(&name));
-        let column = columns
+        columns
             .reduce(|first, next| first.or(next))
-            .unwrap_or_else(|| Err(Error::model("no features were asked for")))?;
+            .unwrap_or_else(|| Err(Error::model("no features were asked for")))
+    }
+
+    /// The rows of a summary that was asked for.
+    pub fn rows(&self, output: &Output) -> Result<Rows<'_>> {
+        let column = self.column(output)?;
         let dim = column.column().shape.iter().product();
         Rows::from_segments(column.floats()?, dim)
     }

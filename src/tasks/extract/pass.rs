@@ -63,6 +63,7 @@ impl Pass<'_> {
                 workers: extractor.runtime.workers,
                 skip_bad: extractor.skip_bad.saturating_sub(writer.skipped().count()),
                 device: extractor.runtime.device,
+                padding: extractor.padding,
                 ..LoaderOptions::default()
             },
         );

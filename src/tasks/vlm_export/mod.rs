@@ -24,6 +24,7 @@ pub use outputs::{Layer, Norm, Wanted};
 
 use crate::data::pictures::Pictures;
 use crate::data::pixels;
+use crate::data::source::size_of;
 use crate::models::Resolved;
 use crate::report::{ModelPart, environment};
 use crate::runtime::launcher::Share;
@@ -408,7 +409,7 @@ fn first_view(pictures: &Pictures, framing: &Framing) -> Result<ViewSize> {
         return Ok(framing.views(1, 1).size);
     }
     let source = pictures.source.as_ref();
-    let mut sizes = (0..source.len()).filter_map(|i| plan::size_of(source, i).ok()?);
+    let mut sizes = (0..source.len()).filter_map(|i| size_of(source, i).ok()?);
     let (width, height) = sizes
         .next()
         .ok_or_else(|| Error::file(&pictures.path, "holds no picture that can be read"))?;

@@ -5,8 +5,8 @@
 use super::batches::no_thread;
 use super::framing::{Framing, ViewSize, Views};
 use crate::data::Source;
-use crate::data::decode::image_size;
 use crate::data::pipeline::ordered;
+use crate::data::source::size_of;
 use crate::hash;
 use crate::runtime::interrupt;
 use crate::{Error, Result};
@@ -14,9 +14,6 @@ use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// Bytes in which nearly every header lies.
-const HEADER: usize = 1 << 16;
 
 /// One picture to export.
 #[derive(Debug, Clone, Copy)]
@@ -129,16 +126,6 @@ pub fn items(
         }
     }
     Ok((items, unreadable))
-}
-
-/// (width, height) by a picture's header; `None` where it is not understood.
-pub fn size_of(source: &dyn Source, picture: usize) -> Result<Option<(usize, usize)>> {
-    let size = |bytes: &[u8]| image_size(bytes).filter(|&(w, h)| w > 0 && h > 0);
-    match size(&source.read_start(picture, HEADER)?) {
-        Some(size) => Ok(Some(size)),
-        // A long thumbnail or profile may stand before it.
-        None => Ok(size(&source.read(picture)?)),
-    }
 }
 
 impl Plan {

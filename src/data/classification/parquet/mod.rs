@@ -2,6 +2,7 @@
 //! class, a number whose name the file's metadata carries, or a word.
 
 mod columns;
+mod pages;
 mod values;
 
 use super::OpenOptions;
@@ -181,7 +182,7 @@ fn open(
         for (group, &rows) in groups.iter().enumerate() {
             let values = reader
                 .get_row_group(group)
-                .and_then(|g| g.get_column_reader(label.column))
+                .and_then(|group| pages::column_reader(group.as_ref(), label.column))
                 .and_then(|values| values::classes(values, rows))
                 .map_err(damaged)?;
             let values = values.ok_or_else(|| {
@@ -273,7 +274,7 @@ impl Shard {
         let read = || {
             reader
                 .get_row_group(group as usize)
-                .and_then(|group| group.get_column_reader(self.images))
+                .and_then(|group| pages::column_reader(group.as_ref(), self.images))
                 .and_then(|column| values::bytes(column, rows))
         };
         let images = guard::catch(read)
