@@ -78,6 +78,7 @@ choices!(sam_swap::Grid {
 choices!(sam_swap::PromptKind {
     Box: "box", "Its annotated box";
     Point: "point", "Clicks, each where the answer so far is most wrong";
+    Boxes: "boxes", "A detector's boxes, from a file: mask AP";
 });
 
 choices!(Neck {

@@ -8,7 +8,8 @@ use crate::data::coco::Split;
 use crate::models::{BuildOptions, Flag, ModelSpec, architecture_of, resolve};
 use crate::tasks::sam_swap::{self, Grid, Options, Padding, Preset, PromptKind, Settings};
 use crate::{Error, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// SAM's decoder on the features.
@@ -18,9 +19,10 @@ pub struct SamSwapArgs {
     /// Where settings that are not given come from [default: advised]
     #[arg(long, value_enum)]
     preset: Option<Preset>,
-    /// What the decoder is told of an instance [default: box]
-    #[arg(long, value_enum)]
-    prompt: Option<PromptKind>,
+    /// What the decoder is told: box (the annotated box of each instance; the default), point
+    /// (clicks), or boxes with a FILE of a detector's boxes in COCO's results format (mask AP)
+    #[arg(long, num_args = 1..=2, value_names = ["box|point|boxes", "FILE"])]
+    prompt: Vec<String>,
     /// Clicks per instance, with --prompt point [default: 1]
     #[arg(long, value_name = "K", value_parser = numbers::count(1_000))]
     clicks: Option<usize>,
@@ -47,13 +49,32 @@ pub struct SamSwapArgs {
 }
 
 impl SamSwapArgs {
+    /// The kind of prompt, and the file of boxes.
+    fn prompt(&self) -> Result<(PromptKind, Option<PathBuf>)> {
+        let Some((word, rest)) = self.prompt.split_first() else {
+            return Ok((PromptKind::default(), None));
+        };
+        let kind = PromptKind::from_str(word, false)
+            .map_err(|_| Error::usage(format!("--prompt {word}: use box, point, or boxes FILE")))?;
+        match (kind, rest) {
+            (PromptKind::Boxes, [file]) => Ok((kind, Some(PathBuf::from(file)))),
+            (PromptKind::Boxes, _) => Err(Error::usage(
+                "--prompt boxes takes a file of a detector's boxes: --prompt boxes FILE",
+            )),
+            (_, []) => Ok((kind, None)),
+            (_, [file, ..]) => Err(Error::usage(format!(
+                "--prompt {word} takes no file ({file})"
+            ))),
+        }
+    }
+
     fn settings(&self) -> Result<Settings> {
         let advised = Settings::default();
         let settings = Settings {
             preset: self.preset.unwrap_or_default(),
             padding: self.padding.unwrap_or_default(),
             grid: self.grid.unwrap_or_default(),
-            prompt: self.prompt.unwrap_or_default(),
+            prompt: self.prompt()?.0,
             clicks: self.clicks.unwrap_or(advised.clicks),
             prompts_per_pass: self.prompts_per_pass.unwrap_or(advised.prompts_per_pass),
         };
@@ -92,6 +113,7 @@ pub fn run(args: &CocoArgs, progress: bool) -> anyhow::Result<Outcome> {
     let set = Arc::new(args.data.open(Split::Val)?);
     results.already_warned(&set.warnings);
     let options = Options {
+        boxes: own.prompt()?.1,
         adaptor: own.adaptor,
         sam_weights: own.sam_weights,
         resolution: own.resolution,
