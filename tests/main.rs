@@ -11,6 +11,7 @@ mod cases_pictures;
 mod classification;
 mod coco_data;
 mod common;
+mod compare_runs;
 mod distill;
 mod eradio;
 mod features;

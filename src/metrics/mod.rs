@@ -6,6 +6,7 @@ pub mod bootstrap;
 pub mod definition;
 pub mod latency;
 pub mod mask;
+pub mod paired;
 pub mod segmentation;
 pub mod vote;
 

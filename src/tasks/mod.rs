@@ -11,6 +11,7 @@ pub mod latency;
 pub mod sam_swap;
 pub mod segmentation;
 pub mod verify;
+pub mod visualize;
 pub mod vlm_export;
 pub mod zero_shot;
 
