@@ -11,6 +11,7 @@ mod cases_pictures;
 mod classification;
 mod coco_data;
 mod common;
+mod compare_runs;
 mod detection;
 mod detection_ap;
 mod detection_heads;

@@ -5,6 +5,7 @@ pub mod cache;
 pub mod choices;
 pub mod coco;
 pub mod common;
+pub mod compare;
 pub mod completions;
 pub mod datasets;
 pub mod distill;
@@ -26,6 +27,7 @@ pub mod results;
 pub mod run;
 pub mod tables;
 pub mod verify;
+pub mod visualize;
 pub mod vlm_export;
 
 use crate::{Error, runtime};
@@ -64,6 +66,8 @@ pub enum Command {
     VlmExport(Box<vlm_export::VlmExportArgs>),
     Run(run::RunArgs),
     Report(report::ReportArgs),
+    Compare(compare::CompareArgs),
+    Visualize(Box<visualize::VisualizeArgs>),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
     Distill(Box<distill::DistillArgs>),
@@ -92,6 +96,8 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Verify(args) => verify::run(&args),
         Command::Cache(args) => cache::run(&args),
         Command::Ade20k(args) => ade20k::run(&args, progress),
+        Command::Compare(args) => compare::run(&args),
+        Command::Visualize(args) => visualize::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Coco(args) => coco::run(&args, progress),

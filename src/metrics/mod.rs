@@ -8,6 +8,7 @@ pub mod definition;
 pub mod detection;
 pub mod latency;
 pub mod mask;
+pub mod paired;
 pub mod segmentation;
 pub mod vote;
 

@@ -15,6 +15,7 @@ pub mod sam_swap;
 pub mod segmentation;
 pub mod spatial;
 pub mod verify;
+pub mod visualize;
 pub mod vlm_export;
 pub mod zero_shot;
 

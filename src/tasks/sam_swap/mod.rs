@@ -51,7 +51,7 @@ const ADAPTOR: &str = "sam";
 /// What to do besides the settings.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// The adaptor that imitates SAM; [`ADAPTOR`] by default.
+    /// The adaptor that imitates SAM; `sam` by default.
     pub adaptor: Option<String>,
     /// A zoo name or a path of a whole SAM; by default the model itself where it is one, else
     /// SAM-H.
