@@ -20,6 +20,7 @@ pictures() { # SIZE SEED COUNT
     (cd scripts/miniworld && "$python" make_world.py "$folder" "$2" distill "$3" "$1")
     touch "$folder/.done"
 }
+mkdir -p "$out"
 pictures 128 31 8000
 pictures 192 32 4000
 
