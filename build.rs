@@ -17,8 +17,10 @@ const SHIM_FILES: &[&str] = &[
     "autocast.cpp",
     "observe.cpp",
     "device.cpp",
+    "nms.cpp",
     "packed.cpp",
     "program.cpp",
+    "roi_align.cpp",
     "threads.cpp",
 ];
 
@@ -90,8 +92,12 @@ fn compile_shim(include: &Path) {
         .cpp(true)
         .std("c++20")
         .warnings(false)
+        // As dependencies are, in every profile: RoIAlign and NMS are loops over numbers.
+        .opt_level(3)
         // libtorch's threads are OpenMP's (torch-sys links its library).
         .flag_if_supported("-fopenmp")
+        // The same numbers on every processor, and as torchvision rounds.
+        .flag_if_supported("-ffp-contract=off")
         // As libtorch itself was built: at::RecordFunction has members that exist without it only.
         .define("NDEBUG", None)
         .include(include)

@@ -393,3 +393,109 @@ fn what_cannot_be_done_is_said_before_any_image() {
     let error = fails(none.args(["coco", "--data", "coco-mini"]), 2);
     assert!(error.contains("--model"), "{error}");
 }
+
+/// A detector that finds every instance of the miniature world by its own box: the masks have the
+/// IoU of `--prompt box`, crowds aside, and their AP is far above that of the boxes' own pixels.
+#[test]
+fn boxes_of_a_detector_give_masks_and_their_ap() {
+    let home = tempfile::tempdir().unwrap();
+    let set = open("coco-mini", Split::Val, &OpenOptions::default()).unwrap();
+    let mut detections = Vec::new();
+    for index in 0..set.len() {
+        for instance in set
+            .instances(index)
+            .iter()
+            .filter(|instance| !instance.crowd)
+        {
+            let b = instance.bounds;
+            detections.push(json!({
+                "image_id": set.image_id(index),
+                "category_id": instance.category,
+                "bbox": [b.x0, b.y0, b.width(), b.height()],
+                "score": 0.5 + 0.001 * (instance.id % 100) as f64,
+            }));
+        }
+    }
+    let file = home.path().join("boxes.json");
+    fs::write(&file, Value::from(detections.clone()).to_string()).unwrap();
+    let boxes = [
+        "--data",
+        "coco-mini",
+        "--prompt",
+        "boxes",
+        file.to_str().unwrap(),
+    ];
+    let printed = stdout(mini(home.path(), "out").args(boxes));
+    let record = serde_json::from_str::<Value>(&printed).unwrap()[0].clone();
+    assert_eq!(record["options"]["detections"], detections.len());
+    let ap = |name: &str| record["metrics"][name]["value"].as_f64().unwrap();
+    // Found all, with a mean IoU of 84: nearly all count at 0.5, half of the thresholds on average.
+    assert!(ap("sam_mask_ap50") > 85.0, "{}", record["metrics"]);
+    assert!(ap("sam_mask_ap") > 50.0 && ap("sam_mask_ap") < ap("sam_mask_ap50"));
+    assert!(
+        record["metrics"]["sam_mask_ap_large"].is_null(),
+        "no instance is large"
+    );
+    let out = home.path().join("out");
+    let masks = read(&out.join("sam_swap__mini-sam.segm.json"));
+    let masks = masks.as_array().unwrap();
+    assert_eq!(masks.len(), detections.len());
+    // The masks are those of `--prompt box`.
+    stdout(mini(home.path(), "box").args(["--data", "coco-mini"]));
+    let iou = rows(&instances(&home.path().join("box")), "iou");
+    let mut compared = 0;
+    for (index, mask) in masks.iter().zip(&detections).enumerate().take(20) {
+        let (mask, detection) = mask;
+        assert_eq!(mask["score"], detection["score"], "{index}");
+        let image = set.position(mask["image_id"].as_u64().unwrap()).unwrap();
+        let (height, width) = set.stated_size(image).unwrap();
+        let answer = decoded(&mask["segmentation"]);
+        let found = set.instances(image).iter().find(|i| {
+            i.bounds.x0 == detection["bbox"][0] && i.bounds.y0 == detection["bbox"][1] && !i.crowd
+        });
+        let instance = found.unwrap();
+        let runs = mask::runs(instance, height, width).unwrap().unwrap();
+        let truth = mask::raster(&runs);
+        let both = answer
+            .iter()
+            .zip(&truth)
+            .filter(|(a, t)| *a & *t != 0)
+            .count();
+        let either = answer
+            .iter()
+            .zip(&truth)
+            .filter(|(a, t)| *a | *t != 0)
+            .count();
+        let got = 100.0 * both as f64 / either as f64;
+        assert!(
+            (got - iou[&instance.id.to_string()]).abs() < 1e-3,
+            "{index}"
+        );
+        compared += 1;
+    }
+    assert_eq!(compared, 20);
+    for (bad, reason) in [
+        (json!([]), "holds no detection"),
+        (
+            json!([{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 1}]),
+            "image 1,",
+        ),
+        (
+            json!([{"image_id": 3007, "category_id": 5, "bbox": [0, 0, 1, 1], "score": 1}]),
+            "category 5,",
+        ),
+        (
+            json!([{"image_id": 3007, "category_id": 1, "bbox": [0, 0, -1, 1], "score": 1}]),
+            "none negative",
+        ),
+    ] {
+        fs::write(&file, bad.to_string()).unwrap();
+        let error = fails(mini(home.path(), "bad").args(boxes), 1);
+        assert!(
+            error.contains(reason) && error.contains("boxes.json"),
+            "{error}"
+        );
+    }
+    let error = fails(mini(home.path(), "bad").args(["--prompt", "boxes"]), 2);
+    assert!(error.contains("--prompt boxes FILE"), "{error}");
+}

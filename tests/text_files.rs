@@ -78,7 +78,6 @@ fn distillations_and_coco() {
         let options = coco::OpenOptions {
             images: Some(images.clone()),
             annotations: Some(annotations.clone()),
-            ..coco::OpenOptions::default()
         };
         let read = coco::open(images.to_str().unwrap(), coco::Split::Val, &options);
         let told = read.map(drop).unwrap_err().to_string();

@@ -3,10 +3,13 @@
 
 use crate::config::DatasetLayout;
 use crate::heads::Curve;
+use crate::heads::detection::HeadKind;
 use crate::models::radio1d::Neck;
+use crate::tasks::detection::ap::IouKind;
+use crate::tasks::detection::{self, GridRule};
+use crate::tasks::sam_swap;
 use crate::tasks::segment_text::method::Method;
 use crate::tasks::segment_text::protocol::{Fit, Protocol};
-use crate::tasks::sam_swap;
 use crate::tasks::segmentation::Preset;
 use crate::tasks::segmentation::recipe::{Inference, TrainFeatures};
 use clap::ValueEnum;
@@ -56,6 +59,7 @@ choices!(Inference {
 choices!(Curve {
     Poly: "poly", "mmengine's LinearLR, then PolyLR to 0";
     Cosine: "cosine", "Linear warm-up, then half a cosine to 0 (the annealing of one-cycle schedules)";
+    Steps: "steps", "Linear warm-up, then 1, a tenth from 8/9 of the run on and a hundredth from 26/27 (ViTDet)";
     Ramp: "ramp", "The miniature world's `min(1, (i + 1) / warmup) * (1 - i / iterations)`";
 });
 
@@ -80,6 +84,7 @@ choices!(sam_swap::Grid {
 choices!(sam_swap::PromptKind {
     Box: "box", "Its annotated box";
     Point: "point", "Clicks, each where the answer so far is most wrong";
+    Boxes: "boxes", "A detector's boxes, from a file: mask AP";
 });
 
 choices!(Neck {
@@ -107,12 +112,35 @@ choices!(Protocol {
     RadsegLow: "radseg-low", "336 px (560 Cityscapes), windows 224/112";
     RadsegMid: "radseg-mid", "336 to 688 px, windows 336/224 (336/112 VOC)";
     RadsegHigh: "radseg-high", "672 to 1344 px, windows 336/224";
-    Mini: "mini", "The miniature world's: 128 px, whole pictures, scale 100";
+    Mini: "mini", "The miniature world's: 384 px, windows 128/64, scale 100";
 });
 
 choices!(Fit {
     Stride: "stride", "Multiples of the window's stride";
     Patch: "patch", "Multiples of the network's step";
+});
+
+choices!(IouKind {
+    Bbox: "bbox", "Boxes";
+    Segm: "segm", "Masks";
+});
+
+choices!(detection::Preset {
+    Smoke: "smoke", "512 px, 12 epochs";
+    OneX: "1x", "1024 px, 12 epochs";
+    Long: "long", "1024 px, 50 epochs, wide jitter";
+    Mini: "mini", "The miniature world: 192 px and a narrow head, minutes on a CPU";
+});
+
+choices!(GridRule {
+    Resize: "resize", "The model sees the picture at resolution * patch / 16 pixels";
+    Interpolate: "interpolate", "The model sees it at the resolution, and its map is interpolated";
+});
+
+choices!(HeadKind {
+    MaskVitdet: "mask-vitdet", "Mask R-CNN as ViTDet has it";
+    MaskRcnn: "mask-rcnn", "Mask R-CNN as torchvision has it";
+    FasterRcnn: "faster-rcnn", "Faster R-CNN: boxes only";
 });
 
 #[cfg(test)]
@@ -139,6 +167,10 @@ mod tests {
         same_words::<Method>();
         same_words::<Protocol>();
         same_words::<Fit>();
+        same_words::<IouKind>();
+        same_words::<detection::Preset>();
+        same_words::<GridRule>();
+        same_words::<HeadKind>();
         same_words::<sam_swap::Preset>();
         same_words::<sam_swap::Padding>();
         same_words::<sam_swap::Grid>();

@@ -71,6 +71,9 @@ pub struct DistillArgs {
     /// Measure memory, images/s and the duration of the run, and stop
     #[arg(long)]
     pub dry_run: bool,
+    /// Only have the teachers see every crop once, into run.cache
+    #[arg(long, conflicts_with_all = ["dry_run", "replay"])]
+    pub cache_only: bool,
     /// Begin anew: take away what an earlier run left in --out
     #[arg(long)]
     pub restart: bool,
@@ -100,6 +103,11 @@ pub fn run(args: &DistillArgs, progress: bool) -> anyhow::Result<Outcome> {
             true => Ok(Outcome::Done),
             false => Ok(Outcome::OutOfTolerance),
         };
+    }
+    if args.cache_only {
+        let crops = run::fill_cache(options)?;
+        writeln!(out, "the teachers have seen {crops} crops")?;
+        return Ok(Outcome::Done);
     }
     let finished = run::run(options)?;
     if let Some(estimate) = &finished.estimate {
@@ -218,11 +226,14 @@ fn one_line(args: &DistillArgs) -> Result<DistillConfig> {
             false => 1.0,
         },
         feature_weight: 1.0,
+        relation_weight: 0.0,
         summary_loss: Default::default(),
         dispersion: None,
         feature_loss: Default::default(),
         standardise: Standardise::None,
         precision: None,
+        mean: None,
+        std: None,
         batch: None,
         upsample: 1,
     };
@@ -233,6 +244,8 @@ fn one_line(args: &DistillArgs) -> Result<DistillConfig> {
             model_kwargs: Map::new(),
             cpe_max_size: None,
             register_multiple: None,
+            spectral_reparam: false,
+            vitdet_windows: Vec::new(),
             mlp_hidden_size: 1520,
             mlp_num_inner: 1,
         },

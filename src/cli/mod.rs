@@ -5,6 +5,7 @@ pub mod cache;
 pub mod choices;
 pub mod coco;
 pub mod common;
+pub mod compare;
 pub mod completions;
 pub mod datasets;
 pub mod distill;
@@ -23,10 +24,11 @@ pub mod recipe;
 pub mod report;
 pub mod resolution;
 pub mod results;
-pub mod segment_text;
 pub mod run;
+pub mod segment_text;
 pub mod tables;
 pub mod verify;
+pub mod visualize;
 pub mod vlm_export;
 
 use crate::{Error, runtime};
@@ -66,6 +68,8 @@ pub enum Command {
     VlmExport(Box<vlm_export::VlmExportArgs>),
     Run(run::RunArgs),
     Report(report::ReportArgs),
+    Compare(compare::CompareArgs),
+    Visualize(Box<visualize::VisualizeArgs>),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
     Distill(Box<distill::DistillArgs>),
@@ -95,6 +99,8 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Cache(args) => cache::run(&args),
         Command::Ade20k(args) => ade20k::run(&args, progress),
         Command::SegmentText(args) => segment_text::run(&args, progress),
+        Command::Compare(args) => compare::run(&args),
+        Command::Visualize(args) => visualize::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Coco(args) => coco::run(&args, progress),

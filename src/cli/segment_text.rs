@@ -165,7 +165,10 @@ fn parse_window(text: &str) -> Result<WindowChoice, String> {
     };
     match stride <= crop {
         true => Ok(WindowChoice(Some((crop, stride)))),
-        false => Err("the stride is larger than the window: pixels between windows would be seen by none".into()),
+        false => Err(
+            "the stride is larger than the window: pixels between windows would be seen by none"
+                .into(),
+        ),
     }
 }
 
@@ -217,7 +220,11 @@ impl SegmentTextArgs {
                 area_threshold: settings.area_threshold,
                 names: self.data.names.clone(),
             },
-            templates: settings.templates.as_deref().map(Templates::open).transpose()?,
+            templates: settings
+                .templates
+                .as_deref()
+                .map(Templates::open)
+                .transpose()?,
             classnames: self.data.classnames.clone(),
             text_weights: self.text_weights.clone(),
             predictions: None,
@@ -262,12 +269,20 @@ pub fn run(args: &SegmentTextArgs, progress: bool) -> anyhow::Result<Outcome> {
             (None, Some(query)) => {
                 let usual = args.output.out.join("pictures");
                 let folder = predictions_folder(args, folder.unwrap_or(&usual), &model);
-                let (finished, found) =
-                    segment_text::query(&model, query, &args.pictures, &folder, &options, &runtime)?;
+                let (finished, found) = segment_text::query(
+                    &model,
+                    query,
+                    &args.pictures,
+                    &folder,
+                    &options,
+                    &runtime,
+                )?;
                 shown.push((model.name.clone(), found));
                 results.add(finished)
             }
-            (None, None) => Err(Error::usage("name a data set with --data, or words with --query")),
+            (None, None) => Err(Error::usage(
+                "name a data set with --data, or words with --query",
+            )),
         }
     });
     if args.query.is_some() && !args.output.tables.json {

@@ -76,6 +76,19 @@ fn resized(z: &Tensor, from: (i64, i64), to: (i64, i64)) -> Tensor {
         .transpose(1, 2)
 }
 
+/// Mean squared difference between the cosines of all pairs of tokens inside a picture, of two maps
+/// `[B,N,C]` and `[B,N,D]` on one grid: `[B]`. What a picture's places have to do with each other,
+/// whatever the space (OC: the papers give no formula).
+pub fn relation(x: &Tensor, y: &Tensor) -> Tensor {
+    let cosines = |z: &Tensor| {
+        let unit = z / length(z).clamp_min(MIN_LENGTH);
+        unit.matmul(&unit.transpose(1, 2))
+    };
+    (cosines(x) - cosines(y))
+        .square()
+        .mean_dim([1i64, 2].as_slice(), false, x.kind())
+}
+
 /// How two maps of features are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -3,6 +3,7 @@
 //! each definition stands with its code.
 
 pub mod balance;
+pub mod cache;
 pub mod case;
 pub mod config;
 pub mod dropping;

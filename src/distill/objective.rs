@@ -1,10 +1,12 @@
 //! What is asked of a student: the terms of its loss, per image (spec/distillation.md §2).
 
-use super::losses::{FeatureLoss, FeatureTerms, Mixture, angle_loss, cosine_distance, match_grids};
+use super::losses::{
+    FeatureLoss, FeatureTerms, Mixture, angle_loss, cosine_distance, match_grids, relation,
+};
 use super::standardise::{Standardise, Statistics};
 use crate::models::Features;
 use crate::{Error, Result};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// How summaries are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -24,6 +26,8 @@ pub struct TeacherObjective {
     /// 0: no summary loss; its head then gets no gradient.
     pub summary_weight: f64,
     pub feature_weight: f64,
+    /// Of the relations between tokens.
+    pub relation_weight: f64,
     pub summary_loss: SummaryLoss,
     /// Of the angle loss.
     pub dispersion: f64,
@@ -36,6 +40,7 @@ pub struct TeacherObjective {
 pub enum TermKind {
     Summary,
     Features,
+    Relation,
 }
 
 /// A teacher's summary or feature loss whose weight is not 0.
@@ -63,6 +68,17 @@ pub struct Target {
 }
 
 impl Target {
+    /// The same on `device`.
+    pub fn on(self, device: Device) -> Result<Self> {
+        Ok(Target {
+            summary: self.summary.map(|t| t.f_to_device(device)).transpose()?,
+            features: match self.features {
+                Some((map, grid)) => Some((map.f_to_device(device)?, grid)),
+                None => None,
+            },
+        })
+    }
+
     /// Some of its rows, as `narrow` chooses them.
     pub fn narrowed(
         &self,
@@ -83,6 +99,7 @@ impl Target {
 pub struct ImageLosses {
     pub summary: Option<Tensor>,
     pub features: Option<FeatureTerms>,
+    pub relation: Option<Tensor>,
 }
 
 impl ImageLosses {
@@ -90,6 +107,7 @@ impl ImageLosses {
         match kind {
             TermKind::Summary => self.summary.as_ref(),
             TermKind::Features => self.features.as_ref().map(|f| &f.loss),
+            TermKind::Relation => self.relation.as_ref(),
         }
     }
 
@@ -106,13 +124,21 @@ impl ImageLosses {
                 named.push(("feature_sl1", smooth));
             }
         }
+        if let Some(relation) = &self.relation {
+            named.push(("relation", relation));
+        }
         named
     }
 }
 
 impl TeacherObjective {
     pub fn is_asked(&self) -> bool {
-        self.summary_weight != 0.0 || self.feature_weight != 0.0
+        self.summary_weight != 0.0 || self.sees_features()
+    }
+
+    /// Whether a loss reads its map of features.
+    fn sees_features(&self) -> bool {
+        self.feature_weight != 0.0 || self.relation_weight != 0.0
     }
 }
 
@@ -121,11 +147,12 @@ impl Objective {
     pub fn terms(&self) -> Vec<Term> {
         let mut terms = Vec::new();
         for (teacher, asked) in self.teachers.iter().enumerate() {
-            let both = [
+            let all = [
                 (TermKind::Summary, asked.summary_weight),
                 (TermKind::Features, asked.feature_weight),
+                (TermKind::Relation, asked.relation_weight),
             ];
-            let taking = both.into_iter().filter(|(_, weight)| *weight != 0.0);
+            let taking = all.into_iter().filter(|(_, weight)| *weight != 0.0);
             terms.extend(taking.map(|(kind, weight)| Term {
                 teacher,
                 kind,
@@ -187,7 +214,7 @@ impl Objective {
                 SummaryLoss::Angle => angle_loss(&x, &y, teacher.dispersion),
             });
         }
-        if teacher.feature_weight != 0.0 {
+        if teacher.sees_features() {
             let target = target.features.as_ref();
             let (y, y_grid) = target.ok_or_else(|| lacking("features"))?;
             let (x, x_grid) = adaptor.spatial.as_ref().ok_or_else(|| {
@@ -196,7 +223,12 @@ impl Objective {
             same_width(name, "features", x, y)?;
             let y = tch::no_grad(|| statistics.apply(&y.to_kind(Kind::Float)));
             let (x, y) = match_grids(&x.to_kind(Kind::Float), *x_grid, &y, *y_grid);
-            losses.features = Some(teacher.feature_loss.apply(&x, &y, self.mixture));
+            if teacher.feature_weight != 0.0 {
+                losses.features = Some(teacher.feature_loss.apply(&x, &y, self.mixture));
+            }
+            if teacher.relation_weight != 0.0 {
+                losses.relation = Some(relation(&x, &y));
+            }
         }
         Ok(losses)
     }

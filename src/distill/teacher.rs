@@ -2,6 +2,7 @@
 
 use super::config::TeacherConfig;
 use super::objective::Target;
+use crate::data::paths;
 use crate::models::{BuildOptions, ModelSpec, Request, Resolved, backbone, resolve};
 use crate::runtime::Precision;
 use crate::{Error, Result};
@@ -30,13 +31,17 @@ pub struct Teacher {
 impl Teacher {
     pub fn open(config: &TeacherConfig, device: Device) -> Result<Self> {
         let spec = ModelSpec {
-            model: config.model.clone(),
-            weights: config.weights.clone(),
+            model: paths::expand(&config.model)?.into_owned(),
+            weights: (config.weights.as_deref())
+                .map(paths::expand_path)
+                .transpose()?,
             random_weights: None,
         };
         let options = BuildOptions {
             device,
             kind: config.precision.map(Precision::kind),
+            mean: config.mean,
+            std: config.std,
             ..BuildOptions::default()
         };
         let model = resolve(&spec, &options)?;
@@ -49,9 +54,10 @@ impl Teacher {
             }
             None => info.adaptors.first().cloned(),
         };
-        if config.feature_weight != 0.0 && !model.backbone.has_spatial_map() {
+        let reads_features = config.feature_weight != 0.0 || config.relation_weight != 0.0;
+        if reads_features && !model.backbone.has_spatial_map() {
             return Err(Error::usage(format!(
-                "teacher `{}` has no map of features; set its feature_weight to 0",
+                "teacher `{}` has no map of features; set its feature_weight and relation_weight to 0",
                 model.name
             )));
         }
@@ -114,17 +120,19 @@ impl Teacher {
             grid = features.grid;
             maps.push(features.spatial);
         }
-        let wanted = |weight: f64| weight != 0.0;
         Ok(Target {
-            summary: match wanted(self.config.summary_weight) || self.summary_width == 0 {
-                true => Some(Tensor::f_cat(&summaries, 0)?),
-                false => None,
-            },
-            features: match wanted(self.config.feature_weight) || self.feature_width == 0 {
-                true => Some((Tensor::f_cat(&maps, 0)?, grid)),
-                false => None,
-            },
+            summary: Some(Tensor::f_cat(&summaries, 0)?),
+            features: Some((Tensor::f_cat(&maps, 0)?, grid)),
         })
+    }
+
+    /// Tokens of its map, and their grid, where it sees pictures of (height, width).
+    pub fn tokens(&self, (height, width): (i64, i64)) -> Result<(i64, (i64, i64))> {
+        let options = (Kind::Float, self.device);
+        let black = Tensor::f_zeros([1, 3, height, width], options)?;
+        let request = Request::default();
+        let features = backbone::run(self.model.backbone.as_ref(), &black, &request)?;
+        Ok((features.spatial.size()[1], features.grid))
     }
 
     /// What decides its outputs, for the run's identity.

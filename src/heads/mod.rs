@@ -1,6 +1,7 @@
 //! What is trained or attached on top of frozen features.
 
 pub mod adamw;
+pub mod detection;
 pub mod enlarged_loss;
 pub mod linear_seg;
 pub mod schedule;

@@ -4,7 +4,7 @@
 //! tables, plots and published values all refer to that entry.
 
 use super::benchmark::Benchmark;
-use super::{accuracy, latency, mask, segmentation};
+use super::{accuracy, detection, latency, mask, segmentation};
 
 /// What the number of a metric counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +122,7 @@ pub fn declared() -> impl Iterator<Item = &'static Definition> {
         accuracy::DECLARED,
         segmentation::DECLARED,
         mask::DECLARED,
+        detection::DECLARED,
         latency::DECLARED,
     ]
     .into_iter()

@@ -84,7 +84,54 @@ declare! {
         unit: Unit::Percent,
         better: Some(Better::Higher),
     }
+    /// COCO's mask AP of SAM's masks for a detector's boxes, with the detector's scores.
+    SAM_MASK_AP {
+        name: "sam_mask_ap",
+        title: "SAM mask AP",
+        unit: Unit::Percent,
+        better: Some(Better::Higher),
+    }
+    SAM_MASK_AP50 {
+        name: "sam_mask_ap50",
+        title: "SAM mask AP50",
+        unit: Unit::Percent,
+        better: Some(Better::Higher),
+    }
+    SAM_MASK_AP75 {
+        name: "sam_mask_ap75",
+        title: "SAM mask AP75",
+        unit: Unit::Percent,
+        better: Some(Better::Higher),
+    }
+    SAM_MASK_AP_SMALL {
+        name: "sam_mask_ap_small",
+        title: "SAM mask APs",
+        unit: Unit::Percent,
+        better: Some(Better::Higher),
+    }
+    SAM_MASK_AP_MEDIUM {
+        name: "sam_mask_ap_medium",
+        title: "SAM mask APm",
+        unit: Unit::Percent,
+        better: Some(Better::Higher),
+    }
+    SAM_MASK_AP_LARGE {
+        name: "sam_mask_ap_large",
+        title: "SAM mask APl",
+        unit: Unit::Percent,
+        better: Some(Better::Higher),
+    }
 }
+
+/// In the order of pycocotools' first six numbers.
+pub static AP: [&Definition; 6] = [
+    &SAM_MASK_AP,
+    &SAM_MASK_AP50,
+    &SAM_MASK_AP75,
+    &SAM_MASK_AP_SMALL,
+    &SAM_MASK_AP_MEDIUM,
+    &SAM_MASK_AP_LARGE,
+];
 
 /// Which instances a mean is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -100,10 +100,12 @@ impl Confusion {
 
     /// The entries that are not 0: (label, prediction, pixels), in order.
     pub fn entries(&self) -> impl Iterator<Item = (usize, usize, u64)> {
-        let entry = |(at, &pixels): (usize, &u64)| {
-            (at / self.classes, at % self.classes, pixels)
-        };
-        self.counts.iter().enumerate().filter(|(_, n)| **n > 0).map(entry)
+        let entry = |(at, &pixels): (usize, &u64)| (at / self.classes, at % self.classes, pixels);
+        self.counts
+            .iter()
+            .enumerate()
+            .filter(|(_, n)| **n > 0)
+            .map(entry)
     }
 
     /// Adds the counts of another matrix of as many classes.
@@ -187,7 +189,9 @@ impl ImageAreas {
         }
         let areas = areas.into_iter();
         ImageAreas {
-            classes: areas.map(|(class, (both, union))| (class, both, union)).collect(),
+            classes: areas
+                .map(|(class, (both, union))| (class, both, union))
+                .collect(),
         }
     }
 }

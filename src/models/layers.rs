@@ -280,7 +280,8 @@ impl Attention {
         if let Some(turn) = turn {
             (q, k) = (turn(q), turn(k));
         }
-        self.proj.forward(&merge_heads(&attention(&q, &k, &v, mask)))
+        self.proj
+            .forward(&merge_heads(&attention(&q, &k, &v, mask)))
     }
 
     /// x: [B, N, C] -> queries, keys and values, [B, heads, N, d] each

@@ -53,7 +53,7 @@ impl Kind {
             "contents" => Kind::Contents,
             "exports" => Kind::Export,
             "classifiers" => Kind::Classifier,
-            "segmentation" => Kind::Training,
+            "segmentation" | "detection" => Kind::Training,
             "sam_swap" => Kind::SamSwap,
             "sha256" => Kind::WeightHashes,
             _ => Kind::Unknown,

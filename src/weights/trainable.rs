@@ -10,7 +10,7 @@ use indexmap::IndexMap;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tch::{Device, Kind, Tensor};
 
@@ -22,6 +22,8 @@ pub struct Mode(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     train: AtomicBool,
+    /// Side of ViTDet windows in train mode; 0: none.
+    window: AtomicI64,
     uniform: Mutex<Option<Uniform>>,
 }
 
@@ -36,6 +38,12 @@ impl Mode {
 
     fn set(&self, train: bool) {
         self.0.train.store(train, Ordering::Relaxed);
+    }
+
+    /// Side in patches of the windows of this pass, where it has any.
+    pub fn window(&self) -> Option<i64> {
+        let window = self.0.window.load(Ordering::Relaxed);
+        (self.is_train() && window > 0).then_some(window)
     }
 
     /// Random numbers for `name`: of the source that was set ([`Trainable::set_uniform`]), else of
@@ -156,6 +164,18 @@ impl Trainable {
 
     pub fn is_train(&self) -> bool {
         self.mode.is_train()
+    }
+
+    /// Side in patches of ViTDet windows in the passes that follow in train mode (RADIO ViT);
+    /// `None`: all blocks are global.
+    pub fn set_window(&self, window: Option<i64>) {
+        let window = window.unwrap_or(0);
+        self.mode.0.window.store(window, Ordering::Relaxed);
+    }
+
+    /// Train or eval, as the network's layers see it.
+    pub fn mode(&self) -> &Mode {
+        &self.mode
     }
 
     /// Where the random numbers of train mode come from; `None`: libtorch's generator.

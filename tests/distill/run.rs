@@ -242,6 +242,101 @@ fn micro_batches_change_nothing() {
     }
 }
 
+/// What the teachers said is read back: a second run sees the same, and asks none of them.
+#[test]
+fn a_cache_gives_the_same_student() {
+    let home = tempfile::tempdir().unwrap();
+    let line = format!("micro_batch = 2\ncache = {:?}", home.path().join("outputs"));
+    let changes = [
+        ("micro_batch", line.as_str()),
+        ("resolution = [64, 96]", "resolution = [64, 64]"),
+    ];
+    let config = config(home.path(), VIT, &changes);
+    let student = |name: &str| {
+        let out = home.path().join(name);
+        stdout(&mut distill(home.path(), &config, &out));
+        std::fs::read(out.join("student/model.safetensors")).unwrap()
+    };
+    let said = stdout(distill(home.path(), &config, &home.path().join("fill")).arg("--cache-only"));
+    assert!(said.contains("crops"), "{said}");
+    let first = student("first");
+    let files = || {
+        let folders = std::fs::read_dir(home.path().join("outputs")).unwrap();
+        let files = folders.flat_map(|f| std::fs::read_dir(f.unwrap().path()).unwrap());
+        let mut files: Vec<_> = files.map(|f| f.unwrap().path()).collect();
+        files.sort();
+        files
+    };
+    let before: Vec<_> = files().iter().map(|f| std::fs::read(f).unwrap()).collect();
+    assert_eq!(before.len(), 4, "records and checksums of two teachers");
+    assert!(first == student("second"), "the students differ");
+    let after: Vec<_> = files().iter().map(|f| std::fs::read(f).unwrap()).collect();
+    assert!(before == after, "the second run wrote into the cache");
+    // Damage is told.
+    let records = &files()[0];
+    let mut bytes = std::fs::read(records).unwrap();
+    bytes.iter_mut().for_each(|b| *b ^= 1);
+    std::fs::write(records, bytes).unwrap();
+    let error = fails(
+        &mut distill(home.path(), &config, &home.path().join("third")),
+        1,
+    );
+    assert!(error.contains("is damaged"), "{error}");
+}
+
+/// Spectral weights begin as the plain ones, and are plain again in the exported student; windows
+/// and relations between tokens are part of a step.
+#[test]
+fn spectral_weights_windows_and_relations() {
+    let home = tempfile::tempdir().unwrap();
+    let deep = VIT.replace("depth = 2", "depth = 8");
+    let totals = |name: &str, more: &str, relation: &str| {
+        let student = format!("{deep}\n{more}");
+        let changes = [
+            ("ema", "ema = 0.0"),
+            ("summary_loss", relation),
+            ("teacher_dropping", "teacher_dropping = 0.0"),
+        ];
+        let config = config(home.path(), &student, &changes);
+        let out = home.path().join(name);
+        stdout(&mut distill(home.path(), &config, &out));
+        let text = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        lines.collect::<Vec<serde_json::Value>>()
+    };
+    let cosine = "summary_loss = \"cosine\"";
+    let total = |line: &serde_json::Value| line["total"].as_f64().unwrap();
+    let plain = totals("plain", "", cosine);
+    let spectral = totals("spectral", "spectral_reparam = true", cosine);
+    // Twenty power iterations leave a little of sigma of these random matrices to be found.
+    let (a, b) = (total(&plain[0]), total(&spectral[0]));
+    assert!((a - b).abs() < 0.02, "{a} {b}");
+    assert!((total(&plain[STEPS - 1]) - total(&spectral[STEPS - 1])).abs() > 1e-6);
+    let exported = tensors(&home.path().join("spectral/student/model.safetensors"));
+    assert!(exported.keys().all(|key| !key.contains("parametrizations")));
+    assert!(exported.contains_key("radio_model.model.blocks.0.attn.qkv.weight"));
+    let windows = totals("windows", "vitdet_windows = [2]", cosine);
+    let differ = |a: &[serde_json::Value], b: &[serde_json::Value]| {
+        a.iter()
+            .zip(b)
+            .filter(|(a, b)| total(a) != total(b))
+            .count()
+    };
+    assert!(differ(&plain, &windows) > 0, "no step drew a window");
+    let related = totals("related", "", "relation_weight = 2.0");
+    let difference = total(&related[0]) - total(&plain[0]);
+    let relation = related[0]["clip.relation"].as_f64().unwrap();
+    assert!(relation > 0.0 && (difference - 2.0 * relation).abs() < 1e-4);
+    // Too shallow for windows.
+    let shallow = format!("{VIT}\nvitdet_windows = [2]");
+    let config = config(home.path(), &shallow, &[]);
+    let error = fails(
+        &mut distill(home.path(), &config, &home.path().join("shallow")),
+        2,
+    );
+    assert!(error.contains("too shallow"), "{error}");
+}
+
 /// A step that diverges changes nothing, is written down, and can be run again.
 #[test]
 fn a_step_that_is_not_finite_is_kept() {

@@ -62,3 +62,13 @@ pub const PROMPTS: [&str; 6] = [
     "<start_of_text> x <end_of_text>'ll",
     "&#x1F600; &nbsp; &notin; &#0; &#xD800;",
 ];
+
+pub const COCO: &str = r#"{"images": [{"id": 7, "file_name": "a.jpg", "height": 40, "width": 60}],
+"categories": [{"id": 31, "name": "cup"}],
+"annotations": [
+{"id": 1, "image_id": 7, "category_id": 31, "bbox": [1.5, 2, 20, 30], "area": 300.25, "iscrowd": 0,
+ "segmentation": [[1, 2, 21.5, 2, 21.5, 32, 1, 32], [40, 3, 50, 3, 45, 20]]},
+{"id": 2, "image_id": 7, "category_id": 31, "bbox": [0, 0, 2, 2], "area": 4, "iscrowd": 1,
+ "segmentation": {"size": [40, 60], "counts": [10, 20, 2370]}},
+{"id": 3, "image_id": 7, "category_id": 31, "bbox": [0, 0, 2, 2], "area": 4,
+ "segmentation": {"size": [40, 60], "counts": ":d0RZ2"}}]}"#;

@@ -4,8 +4,10 @@ use crate::campaign::Target;
 use crate::{containers, seeds, tables};
 use radio_eval::cli::latency_sweep::LatencyConfig;
 use radio_eval::config::{DatasetLayout as OutputAxes, datasets};
+use radio_eval::data::Source;
 use radio_eval::data::brace;
 use radio_eval::data::classification::{self, OpenOptions, classes, mapping::Mapping};
+use radio_eval::data::coco;
 use radio_eval::data::decode::{self, Limits};
 use radio_eval::data::image::Region;
 use radio_eval::data::segmentation::{classes as mask_classes, mask};
@@ -372,6 +374,31 @@ pub fn record() -> Target {
     let name = "results/quick-distance/quick/segmentation__mini-dino.json";
     Target::new(vec![seeds::checkout(name)], |bytes| {
         told(Record::read(&file("record.json", bytes))).map(|_| ())
+    })
+}
+
+/// COCO's annotations, and the pixels of what was taken.
+pub fn coco_annotations() -> Target {
+    Target::new(seeds::texts(&[tables::COCO]), |bytes| {
+        let path = file("instances_val.json", bytes);
+        file("a.jpg", b"");
+        let set = told(coco::open(
+            &path.display().to_string(),
+            coco::Split::Val,
+            &coco::OpenOptions::default(),
+        ))?;
+        for index in 0..set.len() {
+            for instance in set.instances(index) {
+                let runs = coco::mask::runs(instance, 40, 60)?;
+                let area = runs.map_or(0, |runs| {
+                    let raster = coco::mask::raster(&runs);
+                    assert_eq!(raster.len(), 40 * 60);
+                    coco::mask::area(&runs)
+                });
+                assert!(area <= 40 * 60);
+            }
+        }
+        Ok(())
     })
 }
 

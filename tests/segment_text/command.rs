@@ -11,14 +11,28 @@ use std::time::{Duration, Instant};
 fn segment(home: &Path, out: &str, args: &[&str]) -> Command {
     let mut command = radio_eval(home);
     command
-        .args(["segment-text", "--model", "mini-clip", "--json", "--device", "cpu"])
+        .args([
+            "segment-text",
+            "--model",
+            "mini-clip",
+            "--json",
+            "--device",
+            "cpu",
+        ])
         .args(["--threads", "1", "--workers", "1", "--skip-check"])
         .args(["--out".as_ref(), home.join(out).as_os_str()])
         .args(args);
     command
 }
 
-const QUICK: [&str; 6] = ["--data", "ade-mini", "--short-side", "128", "--crop", "none"];
+const QUICK: [&str; 6] = [
+    "--data",
+    "ade-mini",
+    "--short-side",
+    "128",
+    "--crop",
+    "none",
+];
 
 fn record(command: &mut Command) -> Value {
     let records: Value = serde_json::from_str(&stdout(command)).unwrap();
@@ -42,12 +56,22 @@ fn lasting(record: &Value) -> [Value; 3] {
 #[test]
 fn the_miniature_world_far_above_chance() {
     let home = tempfile::tempdir().unwrap();
-    let args = ["--data", "ade-mini", "--method", "maskclip", "--crop", "128/128"];
+    let args = [
+        "--data", "ade-mini", "--method", "maskclip", "--crop", "128/128",
+    ];
     let one = record(&mut segment(home.path(), "run", &args));
     let value = |name: &str| one["metrics"][name]["value"].as_f64().unwrap();
     // All sky, the most frequent class: 24.8 % of the pixels, a mean IoU of 2.3.
-    assert!(value("open_vocab_miou") > 9.0, "{}", value("open_vocab_miou"));
-    assert!(value("open_vocab_aacc") > 27.0, "{}", value("open_vocab_aacc"));
+    assert!(
+        value("open_vocab_miou") > 9.0,
+        "{}",
+        value("open_vocab_miou")
+    );
+    assert!(
+        value("open_vocab_aacc") > 27.0,
+        "{}",
+        value("open_vocab_aacc")
+    );
     assert!(one["metrics"]["open_vocab_miou"]["low"].as_f64() < Some(value("open_vocab_miou")));
     assert_eq!(one["options"]["method"], "maskclip");
     assert_eq!(one["options"]["window"], serde_json::json!([128, 128]));
@@ -108,10 +132,14 @@ fn killed_and_resumed_gives_the_same_record() {
     child.kill().unwrap();
     child.wait().unwrap();
     let done = kept().expect("something was kept");
-    assert!((1..80).contains(&done), "{done} images were done when it was killed");
+    assert!(
+        (1..80).contains(&done),
+        "{done} images were done when it was killed"
+    );
     let resumed = record(&mut segment(two, "run", &QUICK));
     assert_eq!(lasting(&resumed), lasting(&whole));
-    let csv = |home: &Path| fs::read(home.join("run/segment_text__mini-clip.confusion.csv")).unwrap();
+    let csv =
+        |home: &Path| fs::read(home.join("run/segment_text__mini-clip.confusion.csv")).unwrap();
     assert_eq!(csv(one), csv(two));
     // And from the cache alone, in which case nothing was timed.
     let again = record(&mut segment(two, "again", &QUICK));
@@ -137,7 +165,9 @@ fn several_models_into_one_table_and_pictures() {
     assert_eq!(table.matches("ade-mini").count(), 2, "{table}");
     assert!(table.contains("text mIoU"), "{table}");
     let place = home.path().join("drawn/mini-clip/images/validation");
-    let mask = image::open(place.join("ADE_val_00000001.png")).unwrap().into_luma8();
+    let mask = image::open(place.join("ADE_val_00000001.png"))
+        .unwrap()
+        .into_luma8();
     assert!(mask.iter().all(|&v| (1..=11).contains(&v)));
     let overlay = image::open(place.join("ADE_val_00000001.overlay.png")).unwrap();
     assert!(overlay.width() >= 3 * mask.width());
@@ -147,7 +177,11 @@ fn several_models_into_one_table_and_pictures() {
 fn own_words_on_own_pictures() {
     let home = tempfile::tempdir().unwrap();
     let picture = radio_eval::assets::path("latency.jpg").unwrap();
-    let args = ["--query", "a red star, sky|heaven", picture.to_str().unwrap()];
+    let args = [
+        "--query",
+        "a red star, sky|heaven",
+        picture.to_str().unwrap(),
+    ];
     let one = record(&mut segment(home.path(), "out", &args));
     assert_eq!(one["task"], "segment_text_query");
     assert_eq!(one["options"]["name_count"], 3);
@@ -155,7 +189,9 @@ fn own_words_on_own_pictures() {
     assert_eq!(shown["words"][1]["word"], "sky");
     let share = |i: usize| shown["words"][i]["share"].as_f64().unwrap();
     assert!((share(0) + share(1) - 100.0).abs() < 1e-9);
-    let labels = image::open(shown["labels"].as_str().unwrap()).unwrap().into_luma8();
+    let labels = image::open(shown["labels"].as_str().unwrap())
+        .unwrap()
+        .into_luma8();
     assert!(labels.iter().all(|&v| v == 1 || v == 2));
     // Image, segmentation and a heat map for each word, side by side.
     let overlay = image::open(shown["overlay"].as_str().unwrap()).unwrap();
@@ -180,7 +216,15 @@ fn what_cannot_be_obeyed_is_refused() {
     assert!(with(&["--names", "sclip"]).contains("--classnames"));
     assert!(said(&["--query", "sky,,x", "x.png"]).contains("empty word"));
     let mut dino = radio_eval(home.path());
-    dino.args(["segment-text", "--model", "mini-dino", "--data", "ade-mini", "--device", "cpu"]);
+    dino.args([
+        "segment-text",
+        "--model",
+        "mini-dino",
+        "--data",
+        "ade-mini",
+        "--device",
+        "cpu",
+    ]);
     dino.arg("--out").arg(home.path().join("out"));
     assert!(fails(&mut dino, 2).contains("space of text"));
 }
@@ -202,7 +246,9 @@ fn many_classes_in_flat_memory() {
         for i in images {
             let pixel = |x: u32, y: u32| [(x * 5 + i) as u8, (y * 7) as u8, (i * 3) as u8];
             let picture = image::RgbImage::from_fn(40, 32, |x, y| image::Rgb(pixel(x, y)));
-            picture.save(folder.join(format!("images/{i:05}.png"))).unwrap();
+            picture
+                .save(folder.join(format!("images/{i:05}.png")))
+                .unwrap();
             let label = |x: u32, y: u32| image::Luma([((x / 8 + y / 8 * 5 + i * 20) % 847) as u16]);
             let mask = image::ImageBuffer::from_fn(40, 32, label);
             mask.save(folder.join(format!("masks/{i:05}.png"))).unwrap();
@@ -210,7 +256,16 @@ fn many_classes_in_flat_memory() {
     };
     let run = |out: &str| {
         let data = folder.display().to_string();
-        let args = ["--data", &data, "--short-side", "32", "--crop", "none", "--templates", "base"];
+        let args = [
+            "--data",
+            &data,
+            "--short-side",
+            "32",
+            "--crop",
+            "none",
+            "--templates",
+            "base",
+        ];
         let command = segment(home.path(), out, &args);
         let mut timed = Command::new("/usr/bin/env");
         timed.args(["bash", "-c", "\"$@\" >/dev/null 2>&1 & pid=$!; most=0; while kill -0 $pid 2>/dev/null; do now=$(awk '/VmHWM/ {print $2}' /proc/$pid/status 2>/dev/null); [ -n \"$now\" ] && most=$now; sleep 0.02; done; wait $pid && echo $most", "sh"]);
@@ -228,5 +283,8 @@ fn many_classes_in_flat_memory() {
     write(200..2000);
     let many = run("many");
     // Kilobytes: 2,000 pictures take no more than 200 but for a little noise of the allocator.
-    assert!(many < few + 30_000, "{few} kB for 200 pictures, {many} kB for 2,000");
+    assert!(
+        many < few + 30_000,
+        "{few} kB for 200 pictures, {many} kB for 2,000"
+    );
 }

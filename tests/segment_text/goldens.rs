@@ -123,11 +123,17 @@ pub fn student(folder: &Path) -> Resolved {
 }
 
 fn settings(golden: &Golden, model: &Resolved) -> Settings {
-    let family = dense::text_aligned(model.backbone.as_ref()).unwrap().family();
+    let family = dense::text_aligned(model.backbone.as_ref())
+        .unwrap()
+        .family();
     let window = golden.window();
     let student = golden.meta["kind"] == "radio";
     let changes = Changes {
-        protocol: Some(if student { Protocol::RadsegMid } else { Protocol::Sclip }),
+        protocol: Some(if student {
+            Protocol::RadsegMid
+        } else {
+            Protocol::Sclip
+        }),
         window: Some(window),
         fit: window.filter(|_| student).map(|_| Fit::Stride),
         logit_scale: Some(golden.number("logit_scale")),
@@ -141,7 +147,16 @@ fn segmenter<'a>(golden: &Golden, model: &'a Resolved, method: Method) -> Segmen
     let text = unit_rows(golden.get("text"));
     let adaptor = golden.meta["adaptor"].as_str().unwrap_or("clip");
     let settings = settings(golden, model);
-    Segmenter::new(model, adaptor, method, constants, settings, &text, Device::Cpu).unwrap()
+    Segmenter::new(
+        model,
+        adaptor,
+        method,
+        constants,
+        settings,
+        &text,
+        Device::Cpu,
+    )
+    .unwrap()
 }
 
 fn radio(file: &str) {

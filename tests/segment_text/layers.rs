@@ -6,7 +6,7 @@ use radio_eval::models::architecture::build;
 use radio_eval::models::dense::{LastAttention, LastBlock, TextAligned, tokens};
 use radio_eval::models::layers::{Attention, Linear};
 use radio_eval::models::vit::TokenSplit;
-use radio_eval::models::{BuildOptions, backbone, Request, radio::RadioVit};
+use radio_eval::models::{BuildOptions, Request, backbone, radio::RadioVit};
 use radio_eval::tasks::segment_text::segmenter::aggregate;
 use radio_eval::weights::Checkpoint;
 use tch::{Kind, Tensor};
@@ -28,9 +28,16 @@ fn correlations_cut_negative_entries() {
     };
     let input = golden.get("scra.input");
     let recursive = LastAttention::Recursive { scale };
-    golden.close("scra.output", &recursive.forward(&attention, input, split, None));
+    golden.close(
+        "scra.output",
+        &recursive.forward(&attention, input, split, None),
+    );
 
-    let map = golden.get("scga.input").squeeze_dim(0).permute([1, 2, 0]).contiguous();
+    let map = golden
+        .get("scga.input")
+        .squeeze_dim(0)
+        .permute([1, 2, 0])
+        .contiguous();
     let scale = golden.meta["scga_scale"].as_f64().unwrap();
     let output = aggregate(&map, scale).unwrap();
     golden.close("scga.output", &output.permute([2, 0, 1]).unsqueeze(0));
@@ -51,7 +58,10 @@ fn restated(model: &RadioVit, file: &Checkpoint, x: &Tensor, scale: Option<f64>)
         x.linear(&tensor(&format!("{name}.weight")), Some(&bias))
     };
     let norm = |x: &Tensor, name: &str| {
-        let (weight, bias) = (tensor(&format!("{name}.weight")), tensor(&format!("{name}.bias")));
+        let (weight, bias) = (
+            tensor(&format!("{name}.weight")),
+            tensor(&format!("{name}.bias")),
+        );
         x.layer_norm(weight.size(), Some(&weight), Some(&bias), 1e-6, true)
     };
     let (heads, depth) = (model.config().heads, model.config().depth);
@@ -69,7 +79,9 @@ fn restated(model: &RadioVit, file: &Checkpoint, x: &Tensor, scale: Option<f64>)
         if let (true, Some(scale)) = (i + 1 == depth, scale) {
             let first = unit(&split(&y));
             let s = first.matmul(&first.transpose(-1, -2)) * scale;
-            let s = s.masked_fill(&s.lt(0.0), f64::NEG_INFINITY).softmax(-1, None);
+            let s = s
+                .masked_fill(&s.lt(0.0), f64::NEG_INFINITY)
+                .softmax(-1, None);
             y = linear(&merge(&s.matmul(&parts[2])), &proj);
         }
         x += y * tensor(&format!("{i}.ls1.grandma"));
@@ -138,7 +150,12 @@ fn siglip_pools_each_patch_alone() {
     let exact = linear(&linear(&normed, "mlp.fc1").gelu("none"), "mlp.fc2");
     let tanh = linear(&linear(&normed, "mlp.fc1").gelu("tanh"), "mlp.fc2");
     let off = |mlp: &Tensor| (&each - (&r + mlp)).abs().max().double_value(&[]);
-    assert!(off(&exact).min(off(&tanh)) < 1e-5, "{} {}", off(&exact), off(&tanh));
+    assert!(
+        off(&exact).min(off(&tanh)) < 1e-5,
+        "{} {}",
+        off(&exact),
+        off(&tanh)
+    );
     // And the pool over one token gives the same as the summary of that token alone.
     assert_eq!(each.size()[..2], tokens.size()[..2]);
 }

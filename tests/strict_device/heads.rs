@@ -3,6 +3,9 @@
 
 use crate::apart;
 use radio_eval::heads::adamw::AdamWOptions;
+use radio_eval::heads::detection::{
+    Detector, DetectorOptions, HeadKind, Images, Sampler, Stage, Target,
+};
 use radio_eval::heads::{AdamW, LinearSegHead};
 use radio_eval::tasks::extract::Rows;
 use radio_eval::tasks::knn::search;
@@ -121,4 +124,86 @@ fn zero_shot_ranks_as_on_the_cpu() {
         zero_shot::rank(rows, &classes.to_device(on), on).unwrap()
     };
     assert_eq!(ranked(device()), ranked(Device::Cpu));
+}
+
+/// Takes the lowest indices.
+struct Lowest;
+
+impl Sampler for Lowest {
+    fn choose(
+        &mut self,
+        _stage: Stage,
+        _image: usize,
+        positive: &[i64],
+        negative: &[i64],
+        (positives, negatives): (usize, usize),
+    ) -> (Vec<i64>, Vec<i64>) {
+        (
+            positive[..positives].to_vec(),
+            negative[..negatives].to_vec(),
+        )
+    }
+}
+
+/// RoIAlign and suppression are tensor code there, native code here.
+#[test]
+fn a_detector_trains_and_detects_as_on_the_cpu() {
+    let mut options = DetectorOptions::new(HeadKind::MaskVitdet, 12, 3);
+    (options.channels, options.hidden, options.mask_hidden) = (16, 24, 8);
+    options.rpn.anchor_sizes = vec![8.0, 16.0, 32.0, 64.0, 128.0];
+    options.rpn.proposals = (40, 20);
+    options.sampling.batch = 16;
+    options.score_threshold = 0.0;
+    options.detections = 10;
+    let drawn = Detector::new(options.clone(), Device::Cpu, None).unwrap();
+    let map = Tensor::randn([2, 12, 6, 6], CPU);
+    let images = Images {
+        padded: (96, 96),
+        sizes: vec![(96, 96), (80, 96)],
+    };
+    let run = |on: Device| {
+        let copy = |name: &str| Ok(drawn.parameters().get(name).map(Tensor::detach_copy));
+        let detector = Detector::new(options.clone(), on, Some(&copy)).unwrap();
+        let masks = Tensor::zeros([2, 96, 96], (Kind::Uint8, Device::Cpu));
+        let _ = masks.narrow(1, 10, 40).narrow(2, 10, 40).fill_(1);
+        let target = |objects: i64| Target {
+            boxes: Tensor::from_slice(&[10f32, 10., 50., 50., 10., 12., 45., 50.])
+                .view([2, 4])
+                .narrow(0, 0, objects)
+                .to_device(on),
+            labels: Tensor::from_slice(&[1i64, 3])
+                .narrow(0, 0, objects)
+                .to_device(on),
+            masks: Some(masks.narrow(0, 0, objects).to_device(on)),
+        };
+        let map = map.to_device(on);
+        let targets = [target(2), target(0)];
+        let losses = detector
+            .losses(&map, &images, &targets, &mut Lowest)
+            .unwrap();
+        losses.total().backward();
+        let values: Vec<f64> = losses
+            .named()
+            .iter()
+            .map(|(_, l)| l.double_value(&[]))
+            .collect();
+        let norms: Vec<f64> = (detector.parameters().values())
+            .map(|parameter| parameter.grad().norm().double_value(&[]))
+            .collect();
+        let found = detector.detect(&map, &images).unwrap();
+        let scores: Vec<Tensor> = found
+            .iter()
+            .map(|f| f.scores.to_device(Device::Cpu))
+            .collect();
+        let masks = found[0].masks.as_ref().unwrap().size();
+        (values, norms, scores, masks)
+    };
+    let (host, own) = (run(Device::Cpu), run(device()));
+    for (a, b) in host.0.iter().zip(&own.0).chain(host.1.iter().zip(&own.1)) {
+        assert!((a - b).abs() <= 1e-4 * a.abs().max(1.0), "{a} {b}");
+    }
+    for (a, b) in host.2.iter().zip(&own.2) {
+        assert!(a.allclose(b, 1e-4, 1e-5, false), "{a:?} {b:?}");
+    }
+    assert_eq!(host.3, own.3);
 }

@@ -4,18 +4,20 @@ use radio_eval::data::classification;
 use radio_eval::data::coco;
 use radio_eval::data::segmentation::{self, OpenOptions};
 use radio_eval::data::transform::Transform;
-use radio_eval::models::{BuildOptions, ModelSpec, Resolved, resolve};
+use radio_eval::models::architecture::build;
+use radio_eval::models::{BuildOptions, ModelSpec, Resolved, resolve, zoo};
 use radio_eval::report::{ModelPart, Record};
 use radio_eval::runtime::{Precision, Runtime};
 use radio_eval::tasks::classify::{self, Job, Method};
 use radio_eval::tasks::extract::Extractor;
 use radio_eval::tasks::finished::{Contents, Finished};
 use radio_eval::tasks::knn::{self, Knn};
-use radio_eval::tasks::sam_swap::{self, PromptKind, Settings};
+use radio_eval::tasks::sam_swap::{self, Grid, Padding, PromptKind, Settings};
 use radio_eval::tasks::segmentation::recipe::{Preset, Recipe, RecipeValues};
 use radio_eval::tasks::segmentation::{self as probe};
 use radio_eval::tasks::zero_shot::{self, ZeroShot};
-use radio_eval::weights::safetensors;
+use radio_eval::weights::{Checkpoint, safetensors};
+use serde_json::json;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -231,7 +233,7 @@ fn swapped(device: Device, precision: Precision, prompt: PromptKind) -> f64 {
     let finished = sam_swap::run(model, true, &Arc::new(set), &settings, &options, &runtime)
         .unwrap_or_else(|e| panic!("{e}"));
     let metric = match prompt {
-        PromptKind::Box => "sam_iou",
+        PromptKind::Box | PromptKind::Boxes => "sam_iou",
         PromptKind::Point => "sam_point_iou",
     };
     value(&finished.record, metric)
@@ -253,4 +255,101 @@ fn sam_swap_gives_the_figures_of_the_cpu() {
             "{prompt:?} bf16: {device} {host}"
         );
     }
+}
+
+/// A student of random weights, whose `sam` adaptor is as wide as mini-sam's neck takes.
+fn student(runtime: &Runtime) -> Resolved {
+    let mut config = (zoo::find("radio_v2.5-b").unwrap().config)();
+    config["args"]["model_kwargs"] = json!({"embed_dim": 64, "depth": 2, "num_heads": 4});
+    config["adaptor_configs"]["sam"]["feature"]["output_dim"] = json!(192);
+    let adaptors = config["adaptor_configs"].as_object_mut().unwrap();
+    adaptors.retain(|name, _| ["sam", "clip"].contains(&name.as_str()));
+    for adaptor in adaptors.values_mut() {
+        adaptor["feature"]["hidden_dim"] = json!(64);
+        adaptor["summary"]["hidden_dim"] = json!(64);
+    }
+    let checkpoint = Checkpoint::random(config, 3);
+    let options = BuildOptions {
+        device: runtime.device,
+        kind: Some(runtime.precision.kind()),
+        ..BuildOptions::default()
+    };
+    Resolved {
+        name: "student".into(),
+        entry: None,
+        backbone: build(&checkpoint, &options).unwrap_or_else(|e| panic!("{e}")),
+        checkpoint,
+    }
+}
+
+/// Every way in which a student's features come to SAM's grid, on both devices.
+#[test]
+fn students_come_to_sams_grid() {
+    if !in_own_home("loops::students_come_to_sams_grid") {
+        return;
+    }
+    let set = coco::open("coco-mini", coco::Split::Val, &coco::OpenOptions::default()).unwrap();
+    let set = Arc::new(set);
+    let measure = |device: Device, padding: Padding, grid: Grid| {
+        let runtime = runtime(device, Precision::Fp32);
+        let settings = Settings {
+            padding,
+            grid,
+            ..Settings::default()
+        };
+        let options = sam_swap::Options {
+            sam_weights: Some("mini-sam".into()),
+            resolution: (grid == Grid::Resize).then_some(192),
+            batch_size: 3,
+            limit: Some(5),
+            ..sam_swap::Options::default()
+        };
+        let model = student(&runtime);
+        sam_swap::run(model, false, &set, &settings, &options, &runtime)
+            .unwrap_or_else(|e| panic!("{e}"))
+            .record
+    };
+    let mut seen = Vec::new();
+    for (padding, grid, side) in [
+        (Padding::SamMean, Grid::Run, 256),
+        (Padding::Black, Grid::Run, 256),
+        (Padding::None, Grid::Run, 256),
+        (Padding::SamMean, Grid::Resize, 192),
+    ] {
+        let host = measure(Device::Cpu, padding, grid);
+        let own = measure(strict_device::device(), padding, grid);
+        let (host_iou, own_iou) = (value(&host, "sam_iou"), value(&own, "sam_iou"));
+        assert!(
+            (own_iou - host_iou).abs() <= 0.1,
+            "{padding:?} {grid:?}: {own_iou} {host_iou}"
+        );
+        assert_eq!(host.resolution, (side, side));
+        assert_eq!(host.model.adaptor.as_deref(), Some("sam"));
+        assert_eq!(host.options["sam"]["name"], "mini-sam");
+        seen.push(host_iou);
+    }
+    let unlike = |i: usize| seen[..i].iter().all(|other| *other != seen[i]);
+    assert!(
+        (0..seen.len()).all(unlike),
+        "a setting does nothing: {seen:?}"
+    );
+    let settings = Settings::default();
+    let runtime = runtime(Device::Cpu, Precision::Fp32);
+    let options = sam_swap::Options {
+        sam_weights: Some("mini-sam".into()),
+        adaptor: Some("clip".into()),
+        batch_size: 1,
+        limit: Some(1),
+        ..sam_swap::Options::default()
+    };
+    let wrong = sam_swap::run(
+        student(&runtime),
+        false,
+        &set,
+        &settings,
+        &options,
+        &runtime,
+    );
+    let error = wrong.err().expect("another width").to_string();
+    assert!(error.contains("SAM's neck takes 192"), "{error}");
 }

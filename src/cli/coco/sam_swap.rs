@@ -8,7 +8,8 @@ use crate::data::coco::Split;
 use crate::models::{BuildOptions, Flag, ModelSpec, architecture_of, resolve};
 use crate::tasks::sam_swap::{self, Grid, Options, Padding, Preset, PromptKind, Settings};
 use crate::{Error, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// SAM's decoder on the features.
@@ -18,9 +19,10 @@ pub struct SamSwapArgs {
     /// Where settings that are not given come from [default: advised]
     #[arg(long, value_enum)]
     preset: Option<Preset>,
-    /// What the decoder is told of an instance [default: box]
-    #[arg(long, value_enum)]
-    prompt: Option<PromptKind>,
+    /// What the decoder is told: box (the annotated box of each instance; the default), point
+    /// (clicks), or boxes with a FILE of a detector's boxes in COCO's results format (mask AP)
+    #[arg(long, num_args = 1..=2, value_names = ["box|point|boxes", "FILE"])]
+    prompt: Vec<String>,
     /// Clicks per instance, with --prompt point [default: 1]
     #[arg(long, value_name = "K", value_parser = numbers::count(1_000))]
     clicks: Option<usize>,
@@ -28,32 +30,44 @@ pub struct SamSwapArgs {
     /// model itself where it is a SAM, else sam-h]
     #[arg(long, value_name = "NAME|PATH")]
     sam_weights: Option<String>,
-    /// The adaptor that imitates SAM [default: sam]
-    #[arg(long)]
-    adaptor: Option<String>,
     /// What the model sees beside a picture that is no square [default: sam-mean]
     #[arg(long, value_enum)]
     padding: Option<Padding>,
     /// How features come to SAM's grid [default: run]
     #[arg(long, value_enum)]
     grid: Option<Grid>,
-    /// Side of the square input in pixels, with --grid resize [default: the nearest to SAM's 1024
-    /// that the model takes]
-    #[arg(long, value_name = "R", value_parser = numbers::side())]
-    resolution: Option<i64>,
     /// Prompts that go through the decoder together [default: 16]
     #[arg(long, value_name = "N", value_parser = numbers::count(numbers::MAX_BATCH))]
     prompts_per_pass: Option<usize>,
 }
 
 impl SamSwapArgs {
+    /// The kind of prompt, and the file of boxes.
+    fn prompt(&self) -> Result<(PromptKind, Option<PathBuf>)> {
+        let Some((word, rest)) = self.prompt.split_first() else {
+            return Ok((PromptKind::default(), None));
+        };
+        let kind = PromptKind::from_str(word, false)
+            .map_err(|_| Error::usage(format!("--prompt {word}: use box, point, or boxes FILE")))?;
+        match (kind, rest) {
+            (PromptKind::Boxes, [file]) => Ok((kind, Some(PathBuf::from(file)))),
+            (PromptKind::Boxes, _) => Err(Error::usage(
+                "--prompt boxes takes a file of a detector's boxes: --prompt boxes FILE",
+            )),
+            (_, []) => Ok((kind, None)),
+            (_, [file, ..]) => Err(Error::usage(format!(
+                "--prompt {word} takes no file ({file})"
+            ))),
+        }
+    }
+
     fn settings(&self) -> Result<Settings> {
         let advised = Settings::default();
         let settings = Settings {
             preset: self.preset.unwrap_or_default(),
             padding: self.padding.unwrap_or_default(),
             grid: self.grid.unwrap_or_default(),
-            prompt: self.prompt.unwrap_or_default(),
+            prompt: self.prompt()?.0,
             clicks: self.clicks.unwrap_or(advised.clicks),
             prompts_per_pass: self.prompts_per_pass.unwrap_or(advised.prompts_per_pass),
         };
@@ -92,9 +106,10 @@ pub fn run(args: &CocoArgs, progress: bool) -> anyhow::Result<Outcome> {
     let set = Arc::new(args.data.open(Split::Val)?);
     results.already_warned(&set.warnings);
     let options = Options {
-        adaptor: own.adaptor,
+        boxes: own.prompt()?.1,
+        adaptor: args.adaptor.clone(),
         sam_weights: own.sam_weights,
-        resolution: own.resolution,
+        resolution: args.resolution,
         batch_size: args.batch_size.unwrap_or(4),
         skip_bad: args.skip_bad,
         limit: args.limit,

@@ -6,6 +6,7 @@ use crate::metrics::accuracy;
 use crate::report::render::to_csv;
 use crate::report::{Record, write_text};
 use crate::tasks::Finished;
+use crate::tasks::finished::{Beside, Contents};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -90,6 +91,31 @@ impl Details {
         }
         Ok(())
     }
+}
+
+/// Whether each image was classified rightly: what `radio-eval compare` pairs. Beside the record.
+pub fn samples(finished: &Finished, data: &Classification) -> Result<Option<Beside>> {
+    let Some(predictions) = &finished.predictions else {
+        return Ok(None);
+    };
+    let source = data.need_val()?;
+    let header = ["image", "label", "prediction", "correct"];
+    let mut rows = vec![header.map(str::to_string).to_vec()];
+    for (ranking, &index) in predictions.rankings.iter().zip(&predictions.indices) {
+        let (label, prediction) = (source.label(index), ranking.first().copied());
+        let number = |n: Option<u32>| n.map_or_else(String::new, |n| n.to_string());
+        let correct = label.is_some() && label == prediction;
+        rows.push(vec![
+            source.key(index).to_string(),
+            number(label),
+            number(prediction),
+            u8::from(correct).to_string(),
+        ]);
+    }
+    Ok(Some(Beside {
+        ending: "samples.csv".to_string(),
+        contents: Contents::Text(to_csv(&rows)?),
+    }))
 }
 
 impl File {

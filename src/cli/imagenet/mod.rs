@@ -115,6 +115,9 @@ pub struct ImagenetArgs {
     /// Write the prediction for every val image
     #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
+    /// Write beside each record which images were classified rightly, for `radio-eval compare`
+    #[arg(long)]
+    samples: bool,
     #[command(flatten)]
     runtime: RuntimeArgs,
     #[command(flatten)]
@@ -201,8 +204,11 @@ pub fn run(args: &ImagenetArgs, progress: bool) -> anyhow::Result<Outcome> {
         progress,
     };
     let outcome = specs.iter().try_for_each(|spec| {
-        measurement.run(spec, &mut |finished| {
+        measurement.run(spec, &mut |mut finished| {
             details.add(&finished, &data)?;
+            if args.samples {
+                finished.beside.extend(details::samples(&finished, &data)?);
+            }
             results.add(finished)
         })
     });

@@ -201,6 +201,7 @@ fn describe(file: &BenchFile, jobs: &[Job]) -> String {
         jobs.len()
     );
     let mut total = 0.0;
+    let mut unknown = 0;
     for (index, job) in jobs.iter().enumerate() {
         let status = match &job.status {
             Status::Valid(_) => "done".to_string(),
@@ -212,6 +213,7 @@ fn describe(file: &BenchFile, jobs: &[Job]) -> String {
                 let before = State::read(&job.folder).map(|state| state.wall_s);
                 let seconds = before.or_else(|| estimate::seconds(&job.run));
                 total += seconds.unwrap_or(0.0);
+                unknown += usize::from(seconds.is_none());
                 estimate::words(seconds)
             }
         };
@@ -224,7 +226,14 @@ fn describe(file: &BenchFile, jobs: &[Job]) -> String {
             job.run.words().join(" ")
         );
     }
-    let _ = writeln!(text, "to do: {}", estimate::words(Some(total)));
+    let _ = match unknown {
+        0 => writeln!(text, "to do: {}", estimate::words(Some(total))),
+        n => writeln!(
+            text,
+            "to do: {}, and {n} runs that nothing is known of",
+            estimate::words(Some(total))
+        ),
+    };
     text
 }
 

@@ -51,7 +51,6 @@ impl State {
                 model: model.clone(),
                 weights: run.flag("weights").map(PathBuf::from),
                 random_weights: (drawn && models::zoo::find(model).is_ok()).then_some(0),
-                ..ModelSpec::default()
             };
             let hash = models::weights_sha256(&spec)?;
             inputs.insert(

@@ -1,6 +1,7 @@
 //! From what the user named to an annotation file and the pictures it is about.
 
 use super::file::{self, Image};
+use super::set::AnnotationFile;
 use super::{CocoSet, OpenOptions, Split};
 use crate::data::catalogue::{self, DatasetEntry, DatasetTask};
 use crate::data::paths;
@@ -25,8 +26,7 @@ const OTHER_KINDS: [&str; 5] = [
 pub struct Located {
     name: String,
     split: Split,
-    /// The annotation file's bytes, and its path for messages.
-    annotations: (Vec<u8>, PathBuf),
+    annotations: AnnotationFile,
     images: Arc<FileTree>,
 }
 
@@ -39,11 +39,6 @@ pub fn locate(spec: &str, split: Split, options: &OpenOptions) -> Result<Located
 
 fn open_tree(path: &Path) -> Result<Arc<FileTree>> {
     FileTree::open(path).map(Arc::new)
-}
-
-fn read_file(path: &Path) -> Result<(Vec<u8>, PathBuf)> {
-    let bytes = std::fs::read(path).map_err(|e| Error::file(path, e))?;
-    Ok((bytes, path.to_path_buf()))
 }
 
 /// The pictures or the annotations that the user named.
@@ -62,10 +57,10 @@ fn from_catalogue(entry: &DatasetEntry, split: Split, options: &OpenOptions) -> 
         None => open_tree(&root.join(&config.path))?,
     };
     let annotations = match (given(&options.annotations)?, &config.annotations) {
-        (Some(file), _) => read_file(&file)?,
+        (Some(file), _) => AnnotationFile::File(file),
         (None, Some(file)) => match images.find(file) {
-            Some(member) => (images.read(member)?, images.path(member)),
-            None => read_file(&root.join(file))?,
+            Some(member) => AnnotationFile::Member(images.clone(), member),
+            None => AnnotationFile::File(root.join(file)),
         },
         (None, None) => {
             return Err(Error::usage(format!(
@@ -114,7 +109,7 @@ fn from_path(path: &Path, split: Split, options: &OpenOptions) -> Result<Located
         return Ok(Located {
             name,
             split,
-            annotations: read_file(file)?,
+            annotations: AnnotationFile::File(file.to_path_buf()),
             images: open_tree(&images.or(whole).unwrap_or(beside))?,
         });
     }
@@ -123,7 +118,7 @@ fn from_path(path: &Path, split: Split, options: &OpenOptions) -> Result<Located
     Ok(Located {
         name,
         split,
-        annotations: (tree.read(member)?, tree.path(member)),
+        annotations: AnnotationFile::Member(tree.clone(), member),
         images: match images {
             Some(images) => open_tree(&images)?,
             None => tree,
@@ -177,7 +172,7 @@ fn find_annotations(tree: &FileTree, split: Split) -> Result<usize> {
 impl Located {
     /// Reads the annotations and finds each picture.
     pub fn read(self) -> Result<CocoSet> {
-        let (bytes, path) = self.annotations;
+        let (bytes, path) = self.annotations.read()?;
         let hash = sha256(&bytes);
         let read = file::parse(&text::decode(bytes, &path)?, &path)?;
         if read.images.is_empty() {
@@ -187,6 +182,7 @@ impl Located {
         Ok(CocoSet::new(
             format!("{}:{}", self.name, self.split.name()),
             self.name,
+            self.annotations,
             path,
             hash,
             (self.images, files),

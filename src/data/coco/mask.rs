@@ -68,8 +68,13 @@ pub fn from_raster(rows: &[u8], height: usize, width: usize) -> Result<RunLength
         .flat_map(|x| (0..height).map(move |y| y * width + x))
         .filter_map(|at| rows.get(at).copied())
         .collect();
+    from_columns(&columns, height, width)
+}
+
+/// As [`from_raster`], column by column from the left.
+pub fn from_columns(columns: &[u8], height: usize, width: usize) -> Result<RunLengths, String> {
     let side = |n: usize| u32::try_from(n).map_err(|e| e.to_string());
-    let rle = encode(&columns, side(height)?, side(width)?).map_err(|e| e.to_string())?;
+    let rle = encode(columns, side(height)?, side(width)?).map_err(|e| e.to_string())?;
     Ok(RunLengths {
         height: rle.h,
         width: rle.w,

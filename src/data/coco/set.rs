@@ -1,11 +1,12 @@
 //! One split, as a source of annotated images.
 
 use super::file::{Annotations, Category, Image};
-use crate::Result;
 use crate::data::annotation::{Annotation, Instance};
 use crate::data::content::Stamp;
 use crate::data::source::Source;
 use crate::data::tree::FileTree;
+use crate::hash::sha256;
+use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ pub struct CocoSet {
     pub first_compressed: Option<u64>,
     /// Sentences about what was guessed.
     pub warnings: Vec<String>,
+    pub(super) annotations: AnnotationFile,
     pub(super) description: String,
     pub(super) tree: Arc<FileTree>,
     /// Parallel to `images`: where the picture is in `tree`.
@@ -31,10 +33,31 @@ pub struct CocoSet {
     pub(super) instances: Vec<Vec<Instance>>,
 }
 
+/// Where an annotation file can be read again.
+pub(super) enum AnnotationFile {
+    File(PathBuf),
+    /// A member of a tree.
+    Member(Arc<FileTree>, usize),
+}
+
+impl AnnotationFile {
+    /// Its bytes, and its path for messages.
+    pub(super) fn read(&self) -> Result<(Vec<u8>, PathBuf)> {
+        match self {
+            AnnotationFile::File(path) => {
+                let bytes = std::fs::read(path).map_err(|e| Error::file(path, e))?;
+                Ok((bytes, path.clone()))
+            }
+            AnnotationFile::Member(tree, member) => Ok((tree.read(*member)?, tree.path(*member))),
+        }
+    }
+}
+
 impl CocoSet {
     pub(super) fn new(
         description: String,
         name: String,
+        annotations: AnnotationFile,
         annotations_path: PathBuf,
         annotations_sha256: String,
         pictures: (Arc<FileTree>, Vec<u32>),
@@ -42,6 +65,7 @@ impl CocoSet {
     ) -> Self {
         CocoSet {
             name,
+            annotations,
             annotations_path,
             annotations_sha256,
             categories: read.categories,
@@ -53,6 +77,26 @@ impl CocoSet {
             images: read.images,
             instances: read.instances,
         }
+    }
+
+    /// The annotation file's bytes, read again.
+    ///
+    /// # Errors
+    /// A file that is gone or that has changed since the data set was opened.
+    pub fn read_annotations(&self) -> Result<Vec<u8>> {
+        let (bytes, path) = self.annotations.read()?;
+        match sha256(&bytes) == self.annotations_sha256 {
+            true => Ok(bytes),
+            false => Err(Error::file(path, "has changed while it was in use")),
+        }
+    }
+
+    /// The id and the position of every image.
+    pub fn positions(&self) -> impl Iterator<Item = (u64, usize)> {
+        self.images
+            .iter()
+            .enumerate()
+            .map(|(at, image)| (image.id, at))
     }
 
     /// The id that the annotation file gives image `index`.

@@ -43,8 +43,16 @@ const SETS: [LabelSet; 9] = {
         set("voc21", Stored::AsIs, true),
         set("context59", Stored::FromOne, false),
         set("context60", Stored::AsIs, true),
-        set("coco-object", Stored::Table("_coco_object_raw_to_label"), true),
-        set("coco-stuff", Stored::Table("_coco_stuff_raw_to_label"), false),
+        set(
+            "coco-object",
+            Stored::Table("_coco_object_raw_to_label"),
+            true,
+        ),
+        set(
+            "coco-stuff",
+            Stored::Table("_coco_stuff_raw_to_label"),
+            false,
+        ),
         set("cityscapes", Stored::AsIs, false),
         set("ade20k", Stored::FromOne, false),
         set("ade-mini", Stored::FromOne, false),
@@ -141,7 +149,10 @@ pub fn rule(set: &str) -> Result<LabelRule> {
                 return Err(fault(format!("has no table `{key}`")));
             };
             let pairs = table.iter().filter_map(|(value, label)| {
-                Some((value.parse().ok()?, label.as_u64().and_then(|l| u16::try_from(l).ok())?))
+                Some((
+                    value.parse().ok()?,
+                    label.as_u64().and_then(|l| u16::try_from(l).ok())?,
+                ))
             });
             let pairs: Vec<(u16, u16)> = pairs.collect();
             let rule = LabelRule::by_table(classes, &pairs).map_err(fault)?;
@@ -191,8 +202,14 @@ mod tests {
         assert_eq!(labels("context59", &[0, 59]), [NONE, 58]);
         assert_eq!(labels("context60", &[0, 59]), [0, 59]);
         // Things count from 1; stuff, and what nobody labelled, is background.
-        assert_eq!(labels("coco-object", &[0, 89, 91, 181, 255]), [1, 80, 0, 0, 0]);
-        assert_eq!(labels("coco-stuff", &[0, 10, 12, 181, 255]), [0, 10, 11, 170, NONE]);
+        assert_eq!(
+            labels("coco-object", &[0, 89, 91, 181, 255]),
+            [1, 80, 0, 0, 0]
+        );
+        assert_eq!(
+            labels("coco-stuff", &[0, 10, 12, 181, 255]),
+            [0, 10, 11, 170, NONE]
+        );
         assert_eq!(labels("cityscapes", &[0, 18, 255]), [0, 18, NONE]);
         assert_eq!(labels("ade20k", &[0, 1, 150]), [NONE, 0, 149]);
     }
@@ -203,9 +220,17 @@ mod tests {
         assert_eq!((voc.len(), voc[14].len()), (20, 7));
         // RADSeg's VOC file is ProxyCLIP's, its others are SCLIP's.
         assert_eq!(names("voc20", "radseg").unwrap()[14], ["person"]);
-        assert_eq!(names("ade20k", "radseg").unwrap(), names("ade20k", "sclip").unwrap());
+        assert_eq!(
+            names("ade20k", "radseg").unwrap(),
+            names("ade20k", "sclip").unwrap()
+        );
         assert_eq!(names("coco-object", "proxyclip").unwrap()[0].len(), 17);
-        assert!(names("context60", "maskclip").unwrap_err().to_string().contains("--classnames"));
+        assert!(
+            names("context60", "maskclip")
+                .unwrap_err()
+                .to_string()
+                .contains("--classnames")
+        );
         for set in SETS.iter().filter(|set| set.name != "ade-mini") {
             let rule = rule(set.name).unwrap();
             assert_eq!(recognise(&rule), Some(set.name));

@@ -79,7 +79,11 @@ fn from_catalogue(entry: &DatasetEntry, options: &OpenOptions) -> Result<Located
         };
         Ok(Some(Sides {
             images: side(&config.images, &config.image_suffix, &options.image_suffix),
-            masks: side(&config.annotations, &config.mask_suffix, &options.mask_suffix),
+            masks: side(
+                &config.annotations,
+                &config.mask_suffix,
+                &options.mask_suffix,
+            ),
             list: config.list.as_ref().map(|list| path.join(list)),
         }))
     };

@@ -12,8 +12,10 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
-/// Where the trunk of an E-RADIO case lies, seen from the case.
-const ERADIO_TRUNK: &str = "../../eradio/tiny_official.weights.safetensors";
+/// Where the trunks of E-RADIO cases lie, seen from the case.
+const TRUNKS: [&str; 4] = [".", "../../eradio", "../eradio", "../../../eradio"];
+/// The trunk of a case whose arguments are those of no other.
+const OFFICIAL: &str = "tiny_official.weights.safetensors";
 
 /// `config.json`. Settings of the generator are not read.
 #[derive(Debug, Clone, Deserialize)]
@@ -143,6 +145,7 @@ impl Case {
             name: t.name.clone(),
             summary_weight: t.summary_weight,
             feature_weight: t.feature_weight,
+            relation_weight: 0.0,
             summary_loss: t.summary_loss,
             dispersion: t.dispersion.unwrap_or(1.0),
             feature_loss: t.feature_loss,
@@ -193,13 +196,42 @@ impl Case {
         Ok(checkpoint)
     }
 
-    fn eradio_from_parts(&self) -> Result<Checkpoint> {
+    /// The file of a trunk with the case's arguments.
+    fn eradio_trunk(&self) -> Result<PathBuf> {
         let own = self.folder.join("trunk.safetensors");
-        let trunk = match own.is_file() {
-            true => own,
-            false => self.folder.join(ERADIO_TRUNK),
-        };
-        let trunk = Checkpoint::open(&trunk)?.renamed(|key| {
+        if own.is_file() {
+            return Ok(own);
+        }
+        let folders = TRUNKS.iter().map(|folder| self.folder.join(folder));
+        let mut official = None;
+        for folder in folders.filter(|folder| folder.is_dir()) {
+            let entries = std::fs::read_dir(&folder).map_err(|e| Error::file(&folder, e))?;
+            for path in entries.flatten().map(|entry| entry.path()) {
+                if !path.to_string_lossy().ends_with(".weights.safetensors") {
+                    continue;
+                }
+                let (_, metadata) = safetensors::open(&path)?;
+                let arguments = metadata.get("config");
+                let arguments: Option<Value> =
+                    arguments.and_then(|text| serde_json::from_str(text).ok());
+                if arguments.is_some() && arguments == self.config.eradio {
+                    return Ok(path);
+                }
+                if path.ends_with(OFFICIAL) {
+                    official.get_or_insert(path);
+                }
+            }
+        }
+        official.ok_or_else(|| {
+            Error::file(
+                &self.folder,
+                "has neither checkpoint_raw.safetensors nor, here or in ../../eradio, a trunk",
+            )
+        })
+    }
+
+    fn eradio_from_parts(&self) -> Result<Checkpoint> {
+        let trunk = Checkpoint::open(&self.eradio_trunk()?)?.renamed(|key| {
             let dead = key.starts_with("norm.") || key.starts_with("head.");
             (!dead).then(|| format!("base_model.{key}"))
         });

@@ -86,6 +86,18 @@ impl DistillConfig {
                 "`run.log_every`, `checkpoint_every` and `checkpoints` must be at least 1".into(),
             );
         }
+        if self.student.spectral_reparam && optimiser.ema > 0.0 {
+            return Err(
+                "`optimiser.ema` would average the parts of spectral weights, not the weights; leave one of them out"
+                    .into(),
+            );
+        }
+        if self.student.vitdet_windows.iter().any(|window| *window < 1) {
+            return Err("`student.vitdet_windows` are positive numbers of patches".into());
+        }
+        if self.run.cache.is_some() {
+            self.check_cache()?;
+        }
         match self
             .evaluate
             .iter()
@@ -96,16 +108,37 @@ impl DistillConfig {
         }
     }
 
+    /// Crops are fixed only where they do not depend on the partition.
+    fn check_cache(&self) -> Result<(), String> {
+        if self.run.cache_crops == 0 {
+            return Err("`run.cache_crops` must be at least 1".into());
+        }
+        let parts = self.stages.iter().flat_map(StageConfig::parts);
+        let mut shapes = parts.map(|part| part.resolution.size());
+        let first = shapes.next().unwrap_or((1, 1));
+        match shapes.all(|(height, width)| height * first.1 == width * first.0) {
+            true => Ok(()),
+            false => Err(
+                "`run.cache` needs one aspect ratio of the student's resolutions, there are several"
+                    .into(),
+            ),
+        }
+    }
+
     fn check_teachers(&self) -> Result<(), String> {
         for teacher in &self.teachers {
             let model = &teacher.model;
-            let weights = [teacher.summary_weight, teacher.feature_weight];
+            let weights = [
+                teacher.summary_weight,
+                teacher.feature_weight,
+                teacher.relation_weight,
+            ];
             if weights.iter().any(|w| *w < 0.0 || !w.is_finite()) {
                 return Err(format!("teacher `{model}`: a weight is negative"));
             }
-            if weights == [0.0; 2] {
+            if weights == [0.0; 3] {
                 return Err(format!(
-                    "teacher `{model}`: both weights are 0; leave it out"
+                    "teacher `{model}`: all weights are 0; leave it out"
                 ));
             }
             if teacher.upsample < 1 || teacher.upsample > 16 {

@@ -57,6 +57,13 @@ pub struct StudentConfig {
     /// Prefix tokens are filled up with registers to a multiple of this (RADIO ViT).
     #[serde(default)]
     pub register_multiple: Option<i64>,
+    /// Whether the largest singular value of every matrix is a parameter of its own (RADIO ViT).
+    #[serde(default)]
+    pub spectral_reparam: bool,
+    /// Sides in patches of windows that a step's blocks may attend in, all but every fourth and the
+    /// last (ViTDet); each step draws one of them, or none (RADIO ViT).
+    #[serde(default)]
+    pub vitdet_windows: Vec<i64>,
     /// Hidden width of the adaptors' heads.
     #[serde(default = "mlp_hidden_size")]
     pub mlp_hidden_size: i64,
@@ -96,6 +103,9 @@ pub struct TeacherConfig {
     pub summary_weight: f64,
     #[serde(default = "one")]
     pub feature_weight: f64,
+    /// Of the difference in cosines between all pairs of tokens of a picture.
+    #[serde(default)]
+    pub relation_weight: f64,
     #[serde(default)]
     pub summary_loss: SummaryLoss,
     /// Of the angle loss; default: measured in the estimation phase.
@@ -107,6 +117,11 @@ pub struct TeacherConfig {
     pub standardise: Standardise,
     #[serde(default)]
     pub precision: Option<Precision>,
+    /// Statistics per channel of pixels in `[0,1]` (TorchScript; default: those beside the file).
+    #[serde(default)]
+    pub mean: Option<[f64; 3]>,
+    #[serde(default)]
+    pub std: Option<[f64; 3]>,
     /// Pictures at once.
     #[serde(default)]
     pub batch: Option<usize>,
@@ -258,6 +273,12 @@ pub struct RunConfig {
     pub log_every: u64,
     /// Pictures that may be replaced because they cannot be read.
     pub skip_bad: usize,
+    /// Folder in which the teachers' outputs are kept, for as many fixed crops of each picture as
+    /// `cache_crops` says; default: every crop is new, and nothing kept.
+    pub cache: Option<PathBuf>,
+    pub cache_crops: usize,
+    /// In which the student is saved.
+    pub export: Precision,
 }
 
 impl Default for RunConfig {
@@ -272,6 +293,9 @@ impl Default for RunConfig {
             checkpoints: 2,
             log_every: 10,
             skip_bad: 0,
+            cache: None,
+            cache_crops: 1,
+            export: Precision::Fp32,
         }
     }
 }

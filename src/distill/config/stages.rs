@@ -1,6 +1,7 @@
 //! The course of a run: stages, each with its partitions.
 
 use super::Side;
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 /// A stretch of steps with one schedule.
@@ -39,6 +40,9 @@ pub struct PartitionConfig {
     pub weight: PartitionWeight,
     #[serde(default)]
     pub teachers: Option<Vec<String>>,
+    /// Pixels per side of what a teacher sees here, by its name; default: the teacher's own.
+    #[serde(default)]
+    pub resolutions: IndexMap<String, Side>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -79,6 +83,7 @@ impl StageConfig {
                 resolution,
                 weight: PartitionWeight::default(),
                 teachers: None,
+                resolutions: IndexMap::new(),
             }],
             (_, partitions) => partitions.to_vec(),
         }

@@ -41,7 +41,9 @@ pub fn is_needed(teachers: &[Teacher]) -> bool {
 }
 
 fn needs_statistics(teacher: &Teacher) -> bool {
-    teacher.config.standardise != Standardise::None && teacher.config.feature_weight != 0.0
+    let config = &teacher.config;
+    let reads_features = config.feature_weight != 0.0 || config.relation_weight != 0.0;
+    config.standardise != Standardise::None && reads_features
 }
 
 fn needs_dispersion(teacher: &Teacher) -> bool {
@@ -135,6 +137,7 @@ fn watch(
         config,
         layout,
         (0, 0..end),
+        None,
         (workers, device),
     )?;
     let bar = progress::bar(show, "statistics of the teachers", "steps", steps, 0);
@@ -148,7 +151,7 @@ fn watch(
                 if watched.moments.is_none() && watched.summaries.is_none() {
                     continue;
                 }
-                let target = teacher.run(&pixels.views[*view])?;
+                let target = teacher.run(&pixels.views[*view].pixels)?;
                 if let (Some(moments), Some((map, _))) = (&mut watched.moments, &target.features) {
                     moments.add(&map.f_flatten(0, 1)?);
                 }

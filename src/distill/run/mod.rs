@@ -12,6 +12,7 @@ mod trainer;
 pub use trainer::Finished;
 
 use super::balance::Balancer;
+use super::cache::Cache;
 use super::config::DistillConfig;
 use super::ema::Ema;
 use super::learner::Learner;
@@ -19,9 +20,10 @@ use super::losses::Mixture as LossMixture;
 use super::objective::{Objective, TeacherObjective};
 use super::optimiser::{Optimiser, Rule, Settings};
 use super::standardise::Statistics;
-use super::stream::{self, Mixture, Stream};
+use super::stream::{self, FixedCrops, Mixture, Stream};
 use super::student::Student;
 use super::teacher::Teacher;
+use crate::data::paths::expand_path;
 use crate::files::write_atomically;
 use crate::hash::sha256;
 use crate::runtime::Precision;
@@ -31,6 +33,7 @@ use plan::Plan;
 use serde_json::{Value, json};
 use state::Checkpoints;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tch::Device;
 
 /// Changes where the numbers of a run would: part of its identity.
@@ -65,6 +68,7 @@ pub struct Run {
     statistics: Vec<Statistics>,
     learner: Learner,
     checkpoints: Checkpoints,
+    cache: Option<Arc<Cache>>,
 }
 
 /// Trains, from the last checkpoint on where there is one.
@@ -74,6 +78,14 @@ pub struct Run {
 /// the state saved.
 pub fn run(options: Options) -> Result<Finished> {
     Run::prepare(options)?.train()
+}
+
+/// Only fills the cache of the teachers' outputs; gives the crops that they have all seen.
+///
+/// # Errors
+/// As [`run`]; there is no cache.
+pub fn fill_cache(options: Options) -> Result<usize> {
+    Run::prepare(options)?.fill_cache()
 }
 
 impl Run {
@@ -105,6 +117,7 @@ impl Run {
             (options.workers, device, options.show),
         )?;
         write_atomically(&out.join("run.json"), &text)?;
+        let cache = cache(config, &teachers, &plan, &mixture)?;
         let learner = learner(config, &teachers, student.backbone, &found, device)?;
         Ok(Run {
             checkpoints: Checkpoints::new(&out, config.run.checkpoints),
@@ -115,12 +128,29 @@ impl Run {
             identity,
             statistics: found.statistics,
             learner,
+            cache,
             options,
         })
     }
 
-    /// The pictures from step `step` to the end of its stage.
-    fn stream(&self, step: u64) -> Result<Option<Stream>> {
+    /// Where crops are fixed: which of them the teachers have yet to see, in the stage of `step`.
+    fn fixed_crops(&self, step: u64) -> Option<FixedCrops> {
+        let (cache, stage) = (self.cache.clone()?, self.plan.stage(step)?);
+        let partitions = stage.partitions.iter();
+        let views: Vec<Vec<Option<usize>>> = partitions.map(|p| p.views.clone()).collect();
+        Some(FixedCrops {
+            crops: self.options.config.run.cache_crops,
+            wanted: Arc::new(move |slot, (partition, view)| {
+                let teachers = views[partition].iter().enumerate();
+                let mut seeing = teachers.filter(|(_, seen)| **seen == Some(view));
+                seeing.any(|(teacher, _)| !cache.has(teacher, slot))
+            }),
+        })
+    }
+
+    /// The pictures from step `step` to the end of its stage; all views of all of them, unless
+    /// `fixed` says which are asked for.
+    fn stream(&self, step: u64, fixed: Option<FixedCrops>) -> Result<Option<Stream>> {
         let Some(stage) = self.plan.stage(step) else {
             return Ok(None);
         };
@@ -130,10 +160,60 @@ impl Run {
             &self.options.config,
             stage.layout.clone(),
             (stage.first_position, positions),
+            fixed,
             (self.options.workers, self.options.device),
         )?;
         Ok(Some(stream))
     }
+}
+
+/// The cache of the teachers' outputs, where the configuration asks for one.
+fn cache(
+    config: &DistillConfig,
+    teachers: &[Teacher],
+    plan: &Plan,
+    mixture: &Mixture,
+) -> Result<Option<Arc<Cache>>> {
+    let Some(root) = &config.run.cache else {
+        return Ok(None);
+    };
+    let root = expand_path(root)?;
+    let sizes = teachers.iter().enumerate();
+    let sizes = sizes.map(|(number, teacher)| {
+        let sizes = plan.sizes(number);
+        match sizes.as_slice() {
+            [only] => Ok(*only),
+            _ => Err(Error::usage(format!(
+                "run.cache needs one size at which `{}` sees pictures, there are {}; set its `resolution`",
+                teacher.name,
+                sizes.len()
+            ))),
+        }
+    });
+    let sizes: Vec<(i64, i64)> = sizes.collect::<Result<_>>()?;
+    let described = teachers.iter().map(Teacher::describe);
+    let stage = config.stages.first().map(|stage| stage.parts());
+    let shape = stage.and_then(|parts| parts.first().map(|part| part.resolution.size()));
+    let (height, width) = shape.unwrap_or((1, 1));
+    let identity = json!({
+        "version": VERSION,
+        "teachers": described.collect::<Result<Vec<_>>>()?,
+        "data": mixture.fingerprints(),
+        "augment": config.augment,
+        "crops": config.run.cache_crops,
+        "aspect": width as f64 / height as f64,
+        "sizes": sizes,
+        "seed": config.run.seed,
+    });
+    let slots = mixture.total() * config.run.cache_crops;
+    let cache = Cache::open(
+        &root,
+        &sha256(identity.to_string()),
+        teachers,
+        &sizes,
+        slots,
+    )?;
+    Ok(Some(Arc::new(cache)))
 }
 
 /// Takes away everything that a run leaves in its folder.
@@ -180,6 +260,10 @@ fn distinct(teachers: &[Teacher]) -> Result<()> {
 fn identity(options: &Options, teachers: &[Teacher], mixture: &Mixture) -> Result<String> {
     let mut config = json!(options.config);
     for name in ["checkpoint_every", "checkpoints", "log_every"] {
+        // Where the cache lies changes nothing; that there is one does.
+        if config["run"]["cache"].is_string() {
+            config["run"]["cache"] = json!(true);
+        }
         if let Some(run) = config["run"].as_object_mut() {
             run.remove(name);
         }
@@ -211,6 +295,7 @@ fn learner(
         name: teacher.name.clone(),
         summary_weight: teacher.config.summary_weight,
         feature_weight: teacher.config.feature_weight,
+        relation_weight: teacher.config.relation_weight,
         summary_loss: teacher.config.summary_loss,
         dispersion: *dispersion,
         feature_loss: teacher.config.feature_loss,

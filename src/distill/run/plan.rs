@@ -64,6 +64,24 @@ impl Plan {
         self.stages.iter().find(within).or(self.stages.last())
     }
 
+    /// The sizes (height, width) at which a teacher sees pictures, each once.
+    pub fn sizes(&self, teacher: usize) -> Vec<(i64, i64)> {
+        let mut sizes = Vec::new();
+        for stage in &self.stages {
+            let both = stage.partitions.iter().zip(&stage.layout.partitions);
+            for (partition, (_, views)) in both {
+                let Some(view) = partition.views[teacher] else {
+                    continue;
+                };
+                let size = (views[view].height as i64, views[view].width as i64);
+                if !sizes.contains(&size) {
+                    sizes.push(size);
+                }
+            }
+        }
+        sizes
+    }
+
     pub fn steps(&self) -> u64 {
         self.stages.iter().map(|stage| stage.steps).sum()
     }
@@ -86,7 +104,8 @@ impl StagePlan {
         let parts = stage.parts();
         let omega: f64 = parts.iter().map(|part| part.omega()).sum();
         let listed = parts.iter().filter_map(|part| part.teachers.as_ref());
-        for name in listed.chain(&stage.teachers).flatten() {
+        let sized = parts.iter().flat_map(|part| part.resolutions.keys());
+        for name in listed.chain(&stage.teachers).flatten().chain(sized) {
             if teachers.iter().all(|teacher| &teacher.name != name) {
                 let names: Vec<_> = teachers.iter().map(|t| t.name.as_str()).collect();
                 return Err(Error::usage(format!(
@@ -99,10 +118,27 @@ impl StagePlan {
         for part in &parts {
             let size = part.resolution.size();
             student.check_resolution(size.0, size.1)?;
+            for window in &config.student.vitdet_windows {
+                let step = window * student.patch;
+                if size.0 % step != 0 || size.1 % step != 0 {
+                    return Err(Error::usage(format!(
+                        "{}x{} pixels do not divide into windows of {window} patches (student.vitdet_windows)",
+                        size.0, size.1
+                    )));
+                }
+            }
+            for teacher in teachers {
+                if let Some(side) = part.resolutions.get(&teacher.name) {
+                    let (height, width) = side.size();
+                    let info = teacher.model.backbone.info();
+                    info.check_resolution(height, width)?;
+                }
+            }
             let mut views = vec![View::new(size)];
             let seen = teachers.iter().map(|teacher| {
                 stage.shows(part, &teacher.name).then(|| {
-                    let view = View::new(teacher.size(size));
+                    let given = part.resolutions.get(&teacher.name);
+                    let view = View::new(given.map_or(teacher.size(size), |side| side.size()));
                     let known = views.iter().position(|known| *known == view);
                     known.unwrap_or_else(|| {
                         views.push(view);

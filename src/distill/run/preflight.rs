@@ -1,8 +1,10 @@
-//! What a run will cost, measured on a step before it starts.
+//! What a run will cost, measured on a step of each stage before it starts.
 
 use super::plan::{Plan, StagePlan};
 use crate::Result;
+use crate::distill::cache::Cache;
 use crate::distill::learner::{Learner, MicroBatch};
+use crate::distill::objective::Target;
 use crate::distill::stream::PartitionPixels;
 use crate::distill::teacher::Teacher;
 use std::fmt;
@@ -23,25 +25,25 @@ pub struct Estimate {
     pub peak_bytes: Option<u64>,
     /// Name and pictures per second.
     pub teachers: Vec<(String, f64)>,
-    /// Pictures per second, forward and backward.
+    /// Pictures per second of the first stage, forward and backward.
     pub student: f64,
-    /// Seconds of a step, and of the whole run.
-    pub step_s: f64,
-    pub run_s: f64,
+    /// Seconds of the whole run in teachers and student.
+    pub teachers_s: f64,
+    pub student_s: f64,
     pub steps: u64,
     pub images: usize,
 }
 
-/// Times teachers and student on the pictures of a step. The student is as before afterwards.
+/// Times teachers and student on the pictures of the first step of each stage. The student is as
+/// before afterwards.
 pub fn estimate(
     learner: &Learner,
     teachers: &[Teacher],
     plan: &Plan,
-    stage: &StagePlan,
-    pixels: &[PartitionPixels],
+    steps: &[Vec<PartitionPixels>],
     micro_batch: usize,
+    cache: Option<&Cache>,
 ) -> Result<Estimate> {
-    let images: usize = pixels.iter().map(|p| p.positions.len()).sum();
     let buffers = Buffers::copy(learner);
     let mut estimate = Estimate {
         parameters: sizes(learner),
@@ -50,9 +52,47 @@ pub fn estimate(
         images: plan.images(),
         ..Estimate::default()
     };
+    // Seconds and pictures by teacher.
+    let mut seen = vec![(0.0, 0); teachers.len()];
+    for (stage, pixels) in plan.stages.iter().zip(steps) {
+        let images: usize = pixels.iter().map(|p| p.positions.len()).sum();
+        let mut stage_s = 0.0;
+        let targets = time_teachers(teachers, stage, pixels, &mut seen, &mut stage_s)?;
+        let student_s = time_student(learner, teachers, stage, pixels, &targets, micro_batch)?;
+        buffers.restore(learner);
+        if estimate.student == 0.0 {
+            estimate.student = images as f64 / student_s.max(1e-9);
+        }
+        estimate.student_s += student_s * stage.steps as f64;
+        if cache.is_none() {
+            estimate.teachers_s += stage_s * stage.steps as f64;
+        }
+    }
+    for (number, (teacher, (seconds, pictures))) in teachers.iter().zip(seen).enumerate() {
+        let rate = pictures as f64 / f64::max(seconds, 1e-9);
+        estimate.teachers.push((teacher.name.clone(), rate));
+        if let Some(cache) = cache {
+            let missing = cache.missing(number).min(plan.images());
+            estimate.teachers_s += missing as f64 / rate;
+        }
+    }
+    if let Some(trainable) = learner.backbone.trainable() {
+        trainable.set_uniform(None);
+    }
+    estimate.peak_bytes = peak_bytes();
+    Ok(estimate)
+}
+
+/// What the teachers say about the pictures of a step, by partition.
+fn time_teachers(
+    teachers: &[Teacher],
+    stage: &StagePlan,
+    pixels: &[PartitionPixels],
+    seen: &mut [(f64, usize)],
+    stage_s: &mut f64,
+) -> Result<Vec<Vec<Option<Target>>>> {
     let mut targets: Vec<Vec<_>> = pixels.iter().map(|_| Vec::new()).collect();
     for (number, teacher) in teachers.iter().enumerate() {
-        let (mut seconds, mut seen) = (0.0, 0);
         for ((partition, pixels), targets) in stage.partitions.iter().zip(pixels).zip(&mut targets)
         {
             let Some(view) = partition.views[number] else {
@@ -60,21 +100,27 @@ pub fn estimate(
                 continue;
             };
             let started = Instant::now();
-            let target = teacher.run(&pixels.views[view])?;
-            wait(
-                target
-                    .summary
-                    .as_ref()
-                    .or(target.features.as_ref().map(|f| &f.0)),
-            );
-            seconds += started.elapsed().as_secs_f64();
-            seen += pixels.positions.len();
+            let target = teacher.run(&pixels.views[view].pixels)?;
+            wait(target.summary.as_ref());
+            let seconds = started.elapsed().as_secs_f64();
+            *stage_s += seconds;
+            seen[number].0 += seconds;
+            seen[number].1 += pixels.positions.len();
             targets.push(Some(target));
         }
-        estimate.step_s += seconds;
-        let rate = seen as f64 / seconds.max(1e-9);
-        estimate.teachers.push((teacher.name.clone(), rate));
     }
+    Ok(targets)
+}
+
+/// Seconds of the student's forward and backward passes of a step.
+fn time_student(
+    learner: &Learner,
+    teachers: &[Teacher],
+    stage: &StagePlan,
+    pixels: &[PartitionPixels],
+    targets: &[Vec<Option<Target>>],
+    micro_batch: usize,
+) -> Result<f64> {
     if let Some(trainable) = learner.backbone.trainable() {
         trainable.set_uniform(None);
     }
@@ -82,22 +128,20 @@ pub fn estimate(
     for _ in 0..PASSES {
         let started = Instant::now();
         let mut gathered = learner.begin();
-        for (number, (pixels, targets)) in pixels.iter().zip(&targets).enumerate() {
+        for (number, (pixels, targets)) in pixels.iter().zip(targets).enumerate() {
             let count = pixels.positions.len();
             let at_once = if micro_batch == 0 { count } else { micro_batch };
             for start in (0..count).step_by(at_once.max(1)) {
                 let length = at_once.min(count - start) as i64;
                 let narrow = |t: &Tensor| t.f_narrow(0, start as i64, length);
                 let targets = targets.iter().map(|target| {
-                    target
-                        .as_ref()
-                        .map(|target| target.narrowed(narrow))
-                        .transpose()
+                    let narrowed = target.as_ref().map(|target| target.narrowed(narrow));
+                    narrowed.transpose()
                 });
                 let batch = MicroBatch {
                     partition: number,
                     share: stage.partitions[number].share,
-                    images: narrow(&pixels.views[0])?,
+                    images: narrow(&pixels.views[0].pixels)?,
                     targets: targets.collect::<Result<_>>()?,
                     drop_draws: learner.dropping.map(|_| {
                         let shape = [length, teachers.len() as i64];
@@ -109,13 +153,8 @@ pub fn estimate(
         }
         wait(learner.gradients(&gathered).iter().flatten().next());
         fastest = fastest.min(started.elapsed().as_secs_f64());
-        buffers.restore(learner);
     }
-    estimate.student = images as f64 / fastest.max(1e-9);
-    estimate.step_s += fastest;
-    estimate.run_s = estimate.step_s / images as f64 * plan.images() as f64;
-    estimate.peak_bytes = peak_bytes();
-    Ok(estimate)
+    Ok(fastest)
 }
 
 /// Until the device has computed `tensor`.
@@ -185,13 +224,14 @@ impl fmt::Display for Estimate {
             "student: {:.1} images/s, forward and backward",
             self.student
         )?;
-        let run = std::time::Duration::from_secs(self.run_s as u64);
+        let run = std::time::Duration::from_secs((self.teachers_s + self.student_s) as u64);
         write!(
             f,
-            "run: {} steps, {} images; {:.3} s a step, {} in all (steps of the first stage's size)",
+            "run: {} steps, {} images; teachers {:.0} s, student {:.0} s, in all {}",
             self.steps,
             self.images,
-            self.step_s,
+            self.teachers_s,
+            self.student_s,
             humantime::format_duration(run)
         )
     }

@@ -3,7 +3,7 @@
 use super::state::{self, Progress};
 use super::{Options, Run};
 use crate::distill::learner::Learner;
-use crate::distill::stream::PartitionPixels;
+use crate::distill::stream::{PartitionPixels, ViewPixels};
 use crate::{Error, Result};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -22,8 +22,12 @@ pub fn write(
         let positions: Vec<i64> = pixels.positions.iter().map(|p| *p as i64).collect();
         let name = |what: String| format!("batch.{partition}.{what}");
         extra.push((name("positions".into()), Tensor::f_from_slice(&positions)?));
-        for (view, pixels) in pixels.views.iter().enumerate() {
-            extra.push((name(format!("view.{view}")), pixels.shallow_clone()));
+        let slots: Vec<i64> = pixels.slots.iter().map(|slot| *slot as i64).collect();
+        extra.push((name("slots".into()), Tensor::f_from_slice(&slots)?));
+        for (view, shown) in pixels.views.iter().enumerate() {
+            let rows: Vec<i64> = shown.rows.iter().map(|row| *row as i64).collect();
+            extra.push((name(format!("rows.{view}")), Tensor::f_from_slice(&rows)?));
+            extra.push((name(format!("view.{view}")), shown.pixels.shallow_clone()));
         }
     }
     state::write(&path, learner, progress, extra)?;
@@ -50,13 +54,20 @@ pub fn replay(options: Options, file: &Path) -> Result<Value> {
                 .ok_or_else(|| Error::tensor(file, &name, "missing"))?;
             tensor.read_stored()
         };
-        let positions = Vec::<i64>::try_from(read("positions".into())?)?;
+        let numbers = |what: String| -> Result<Vec<usize>> {
+            let numbers = Vec::<i64>::try_from(read(what)?)?;
+            Ok(numbers.into_iter().map(|n| n as usize).collect())
+        };
         let views = (0..views.len()).map(|view| {
             let pixels = read(format!("view.{view}"))?;
-            Ok(pixels.f_to_device(run.options.device)?)
+            Ok(ViewPixels {
+                rows: numbers(format!("rows.{view}"))?,
+                pixels: pixels.f_to_device(run.options.device)?,
+            })
         });
         pixels.push(PartitionPixels {
-            positions: positions.into_iter().map(|p| p as usize).collect(),
+            positions: numbers("positions".into())?,
+            slots: numbers("slots".into())?,
             views: views.collect::<Result<_>>()?,
         });
     }
@@ -71,7 +82,7 @@ pub fn replay(options: Options, file: &Path) -> Result<Value> {
     let bad_pixels = pixels
         .iter()
         .flat_map(|p| &p.views)
-        .any(|view| !is_finite(view));
+        .any(|view| !is_finite(&view.pixels));
     let bad_weights: Vec<&String> = (run.learner.parameters.iter())
         .filter(|(_, parameter)| !is_finite(&parameter.detach()))
         .map(|(name, _)| name)

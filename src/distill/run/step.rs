@@ -2,6 +2,7 @@
 
 use super::plan::StagePlan;
 use crate::Result;
+use crate::distill::cache::Cache;
 use crate::distill::learner::{Gathered, Learner, MicroBatch};
 use crate::distill::objective::Target;
 use crate::distill::stream::PartitionPixels;
@@ -9,17 +10,20 @@ use crate::distill::teacher::Teacher;
 use crate::hash::sha256;
 use crate::rng::Rng;
 use crate::weights::Uniform;
+use std::ops::Range;
 use std::time::Instant;
 use tch::Tensor;
 
 /// The streams of random numbers, out of a seed's.
 const UNIFORM: u64 = 31;
 const DROPPING: u64 = 32;
+const WINDOW: u64 = 33;
 
 /// How a step is run.
 pub struct StepRun<'a> {
     pub teachers: &'a [Teacher],
     pub stage: &'a StagePlan,
+    pub cache: Option<&'a Cache>,
     pub seed: u64,
     /// Pictures that pass the student at once; 0: a whole partition.
     pub micro_batch: usize,
@@ -48,13 +52,10 @@ impl StepRun<'_> {
                 n => n,
             };
             for start in (0..count).step_by(at_once.max(1)) {
-                let positions = &pixels.positions[start..count.min(start + at_once)];
-                let slice = |view: usize| -> Result<Tensor> {
-                    let length = positions.len() as i64;
-                    Ok(pixels.views[view].f_narrow(0, start as i64, length)?)
-                };
+                let rows = start..count.min(start + at_once);
+                let positions = &pixels.positions[rows.clone()];
                 let started = Instant::now();
-                let targets = self.targets(partition, slice)?;
+                let targets = self.targets(partition, pixels, rows.clone())?;
                 spent.teachers += started.elapsed().as_secs_f64();
                 let started = Instant::now();
                 if let Some(trainable) = learner.backbone.trainable() {
@@ -63,7 +64,7 @@ impl StepRun<'_> {
                 let batch = MicroBatch {
                     partition,
                     share: self.stage.partitions[partition].share,
-                    images: slice(0)?,
+                    images: pixels.views[0].rows(&rows)?.1,
                     targets,
                     drop_draws: match learner.dropping {
                         Some(_) => Some(self.drop_draws(positions)?.to_device(learner.device)),
@@ -77,17 +78,37 @@ impl StepRun<'_> {
         Ok((gathered, spent))
     }
 
-    /// What the teachers that see a partition say; `slice` gives a view's pixels.
-    fn targets(
+    /// What the teachers that see a partition say about some of its pictures.
+    pub fn targets(
         &self,
         partition: usize,
-        slice: impl Fn(usize) -> Result<Tensor>,
+        pixels: &PartitionPixels,
+        rows: Range<usize>,
     ) -> Result<Vec<Option<Target>>> {
         let views = &self.stage.partitions[partition].views;
-        let each = self.teachers.iter().zip(views);
-        each.map(|(teacher, view)| match view {
-            Some(view) => teacher.run(&slice(*view)?).map(Some),
-            None => Ok(None),
+        let each = self.teachers.iter().zip(views).enumerate();
+        each.map(|(number, (teacher, view))| {
+            let Some(view) = view else { return Ok(None) };
+            let view = &pixels.views[*view];
+            let Some(cache) = self.cache else {
+                return teacher.run(&view.rows(&rows)?.1).map(Some);
+            };
+            let slots = &pixels.slots[rows.clone()];
+            let (there, pictures) = view.rows(&rows)?;
+            let missing: Vec<usize> = (there.iter().enumerate())
+                .filter(|(_, row)| !cache.has(number, pixels.slots[**row]))
+                .map(|(place, _)| place)
+                .collect();
+            if !missing.is_empty() {
+                let places: Vec<i64> = missing.iter().map(|place| *place as i64).collect();
+                let places = Tensor::f_from_slice(&places)?.to_device(pictures.device());
+                let target = teacher.run(&pictures.f_index_select(0, &places)?)?;
+                let slots: Vec<usize> = missing.iter().map(|p| pixels.slots[there[*p]]).collect();
+                cache.write(number, &slots, &target)?;
+            }
+            // What was just computed is read back too: the same bits as in every later pass.
+            let target = cache.read(number, slots)?;
+            Ok(Some(target.on(pictures.device())?))
         })
         .collect()
     }
@@ -107,6 +128,12 @@ impl StepRun<'_> {
         let shape = [positions.len() as i64, teachers as i64];
         Ok(Tensor::f_from_slice(&values)?.f_view(shape)?)
     }
+}
+
+/// The side of the windows of step `step`: one of those configured, or none.
+pub fn window(windows: &[i64], seed: u64, step: u64) -> Option<i64> {
+    let chosen = Rng::new(&[seed, WINDOW, step]).below(windows.len() + 1);
+    windows.get(chosen).copied()
 }
 
 /// Numbers of train mode that follow from the positions of the pictures, whatever the batches.

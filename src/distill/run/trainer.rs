@@ -2,7 +2,7 @@
 
 use super::preflight::{self, Buffers};
 use super::state::{self, Progress};
-use super::step::{Spent, StepRun};
+use super::step::{Spent, StepRun, window};
 use super::{Run, evaluate, replay};
 use crate::distill::learner::{StepLosses, Updated};
 use crate::distill::log::{Line, Log};
@@ -69,7 +69,7 @@ impl Run {
             last,
         };
         if begun.step < total || self.options.dry_run {
-            let estimate = self.estimate(begun.step.min(total.saturating_sub(1)))?;
+            let estimate = self.estimate()?;
             if self.options.dry_run {
                 return Ok(finished(&self, Some(estimate), None, None));
             }
@@ -90,7 +90,8 @@ impl Run {
                 Some(stage) => stage.first_step + stage.steps,
                 None => break,
             };
-            let Some(mut stream) = self.stream(session.step)? else {
+            let Some(mut stream) = self.stream(session.step, self.fixed_crops(session.step))?
+            else {
                 break;
             };
             let outcome = self.stage(&mut session, &mut stream, stage_end);
@@ -110,20 +111,58 @@ impl Run {
         Ok(finished(&self, None, Some(student), last))
     }
 
-    fn estimate(&self, step: u64) -> Result<String> {
-        let (Some(stage), Some(mut stream)) = (self.plan.stage(step), self.stream(step)?) else {
-            return Ok(String::new());
-        };
-        let pixels = stream.next_step()?;
+    fn estimate(&self) -> Result<String> {
+        let mut steps = Vec::new();
+        for stage in &self.plan.stages {
+            if let Some(mut stream) = self.stream(stage.first_step, None)? {
+                steps.push(stream.next_step()?);
+            }
+        }
         let estimate = preflight::estimate(
             &self.learner,
             &self.teachers,
             &self.plan,
-            stage,
-            &pixels,
+            &steps,
             self.options.config.run.micro_batch,
+            self.cache.as_deref(),
         )?;
         Ok(estimate.to_string())
+    }
+
+    /// Has the teachers see every crop once, and keeps what they say; gives the crops seen.
+    pub(super) fn fill_cache(self) -> Result<usize> {
+        let Some(cache) = self.cache.as_deref() else {
+            return Err(Error::usage(
+                "--cache-only fills run.cache, which the configuration does not name",
+            ));
+        };
+        let stage = self.plan.stages.first();
+        let stage = stage.ok_or_else(|| Error::model("the run has no stage"))?;
+        let crops = self.mixture.total() * self.options.config.run.cache_crops;
+        let steps = crops
+            .div_ceil(stage.layout.images())
+            .min(stage.steps as usize);
+        let mut stream = match self.stream(0, self.fixed_crops(0))? {
+            Some(stream) => stream,
+            None => return Ok(0),
+        };
+        let step_run = StepRun {
+            teachers: &self.teachers,
+            stage,
+            cache: Some(cache),
+            seed: self.options.config.run.seed,
+            micro_batch: 0,
+        };
+        let bar = progress::bar(self.options.show, "teachers", "steps", steps as u64, 0);
+        for _ in 0..steps {
+            for (partition, pixels) in stream.next_step()?.iter().enumerate() {
+                step_run.targets(partition, pixels, 0..pixels.positions.len())?;
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        let missing = (0..self.teachers.len()).map(|teacher| cache.missing(teacher));
+        Ok(crops - missing.max().unwrap_or(0))
     }
 
     /// Steps up to `end`.
@@ -183,9 +222,14 @@ impl Run {
         let step_run = StepRun {
             teachers: &self.teachers,
             stage,
+            cache: self.cache.as_deref(),
             seed: self.options.config.run.seed,
             micro_batch: self.options.config.run.micro_batch,
         };
+        if let Some(trainable) = self.learner.backbone.trainable() {
+            let windows = &self.options.config.student.vitdet_windows;
+            trainable.set_window(window(windows, step_run.seed, step));
+        }
         let (mut gathered, mut spent) = step_run.gather(&self.learner, pixels)?;
         let updating = Instant::now();
         let lr = stage.rate(step);
@@ -263,6 +307,7 @@ impl Run {
             statistics: &self.statistics,
             resolution: side.unwrap_or(self.learner.backbone.info().preferred),
             name: "",
+            precision: self.options.config.run.export,
         }
     }
 

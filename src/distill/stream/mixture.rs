@@ -55,8 +55,20 @@ impl Mixture {
 
     /// Which source and which of its pictures stands at `position` of the run.
     pub fn at(&self, position: usize) -> (usize, usize) {
-        if let [only] = self.parts.as_slice() {
-            return (0, only.order.image(position));
+        let (source, nth) = self.nth(position);
+        (source, self.parts[source].order.image(nth))
+    }
+
+    /// How many passes over its source the picture at `position` has behind it.
+    pub fn pass(&self, position: usize) -> usize {
+        let (source, nth) = self.nth(position);
+        nth / self.len(source)
+    }
+
+    /// Which source stands at `position`, and its how many-th picture in the run that is.
+    fn nth(&self, position: usize) -> (usize, usize) {
+        if self.parts.len() == 1 {
+            return (0, position);
         }
         let (block, within) = (position / BLOCK, position % BLOCK);
         // The sources of a block, shuffled (Fisher and Yates).
@@ -71,12 +83,18 @@ impl Mixture {
         let source = order[within];
         let before = order[..within].iter().filter(|s| **s == source).count();
         let part = &self.parts[source];
-        (source, part.order.image(block * part.quota + before))
+        (source, block * part.quota + before)
     }
 
     /// Pictures of a source.
     pub fn len(&self, source: usize) -> usize {
         self.parts[source].source.len()
+    }
+
+    /// The number of a picture among those of all sources.
+    pub fn number(&self, source: usize, index: usize) -> usize {
+        let before = self.parts[..source].iter().map(|part| part.source.len());
+        before.sum::<usize>() + index
     }
 
     /// Pictures of all sources.

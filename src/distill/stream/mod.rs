@@ -19,7 +19,7 @@ use augment::Crop;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// The streams of random numbers, out of a seed's.
 const AUGMENTATION: u64 = 21;
@@ -58,8 +58,37 @@ impl Layout {
 pub struct PartitionPixels {
     /// Their positions in the run.
     pub positions: Vec<usize>,
-    /// By the layout's views: `[b,3,H,W]` fp32 in `[0,1]`, on the device.
-    pub views: Vec<Tensor>,
+    /// Their crops' numbers, where crops are fixed.
+    pub slots: Vec<usize>,
+    /// By the layout's views; the student's is whole.
+    pub views: Vec<ViewPixels>,
+}
+
+/// Pictures at one size: all of a partition, or those that some teacher has yet to see.
+pub struct ViewPixels {
+    /// Which of the partition's pictures these are, ascending.
+    pub rows: Vec<usize>,
+    /// `[rows,3,H,W]` fp32 in `[0,1]`, on the device.
+    pub pixels: Tensor,
+}
+
+impl ViewPixels {
+    /// Those of the partition's pictures `wanted` that are here: which, and their pixels.
+    pub fn rows(&self, wanted: &Range<usize>) -> Result<(&[usize], Tensor)> {
+        let first = self.rows.partition_point(|row| *row < wanted.start);
+        let end = self.rows.partition_point(|row| *row < wanted.end);
+        let length = (end - first) as i64;
+        let pixels = self.pixels.f_narrow(0, first as i64, length)?;
+        Ok((&self.rows[first..end], pixels))
+    }
+}
+
+/// Fixed crops: how many of each picture, and what of them is still asked for.
+#[derive(Clone)]
+pub struct FixedCrops {
+    pub crops: usize,
+    /// Whether some teacher has yet to see a slot at a view (by partition and view).
+    pub wanted: Arc<dyn Fn(usize, (usize, usize)) -> bool + Send + Sync>,
 }
 
 /// Everything that makes a picture.
@@ -73,10 +102,14 @@ struct Maker {
     /// Pictures that could not be read, by position.
     skipped: Mutex<BTreeMap<usize, String>>,
     allowed: usize,
+    fixed: Option<FixedCrops>,
 }
 
-/// One picture at all sizes, and where it was in the run.
-type Shown = Vec<RgbImage>;
+/// One picture at the sizes that are asked for, and the number of its crop.
+struct Shown {
+    slot: usize,
+    images: Vec<Option<RgbImage>>,
+}
 
 /// The steps of a stage, in order.
 pub struct Stream {
@@ -98,6 +131,7 @@ impl Stream {
         config: &DistillConfig,
         layout: Layout,
         (first, positions): (usize, Range<usize>),
+        fixed: Option<FixedCrops>,
         (workers, device): (usize, Device),
     ) -> Result<Self> {
         let ahead = layout.images().saturating_mul(STEPS_AHEAD);
@@ -109,6 +143,7 @@ impl Stream {
             seed: config.run.seed,
             skipped: Mutex::default(),
             allowed: config.run.skip_bad,
+            fixed,
         });
         let worker = Arc::clone(&maker);
         let start = positions.start;
@@ -136,34 +171,49 @@ impl Stream {
         let layout = self.maker.layout.clone();
         let mut step = Vec::with_capacity(layout.partitions.len());
         for (count, views) in &layout.partitions {
-            let mut shown: Vec<Vec<RgbImage>> = views.iter().map(|_| Vec::new()).collect();
-            let first = self.position;
-            for _ in 0..*count {
+            let mut shown: Vec<(Vec<usize>, Vec<RgbImage>)> =
+                views.iter().map(|_| Default::default()).collect();
+            let (first, mut slots) = (self.position, Vec::with_capacity(*count));
+            for row in 0..*count {
                 interrupt::check()?;
-                let sample = self.samples.next().ok_or_else(|| {
-                    Error::model("the loading of pictures ended before the run did")
-                })?;
-                let sample = sample.map_err(|panic| {
-                    Error::model(format!(
-                        "loading failed inside radio-eval: {}; please report this",
-                        panic.0
-                    ))
-                })??;
-                for (images, image) in shown.iter_mut().zip(sample) {
-                    images.push(image);
+                let sample = self.sample()?;
+                slots.push(sample.slot);
+                for ((rows, images), image) in shown.iter_mut().zip(sample.images) {
+                    if let Some(image) = image {
+                        rows.push(row);
+                        images.push(image);
+                    }
                 }
-                self.position += 1;
             }
-            let views = shown.iter().map(|images| {
-                let staged = pixels::stage(images, self.device)?;
-                pixels::place(staged, self.device)
+            let views = shown.into_iter().zip(views).map(|((rows, images), view)| {
+                let pixels = match images.is_empty() {
+                    true => {
+                        let shape = [0, 3, view.height as i64, view.width as i64];
+                        Tensor::f_zeros(shape, (Kind::Float, self.device))?
+                    }
+                    false => pixels::place(pixels::stage(&images, self.device)?, self.device)?,
+                };
+                Ok(ViewPixels { rows, pixels })
             });
             step.push(PartitionPixels {
                 positions: (first..self.position).collect(),
+                slots,
                 views: views.collect::<Result<_>>()?,
             });
         }
         Ok(step)
+    }
+
+    fn sample(&mut self) -> Result<Shown> {
+        let sample = (self.samples.next())
+            .ok_or_else(|| Error::model("the loading of pictures ended before the run did"))?;
+        self.position += 1;
+        sample.map_err(|panic| {
+            Error::model(format!(
+                "loading failed inside radio-eval: {}; please report this",
+                panic.0
+            ))
+        })?
     }
 
     /// Pictures replaced up to now in this session: position and reason.
@@ -206,15 +256,16 @@ impl Maker {
         Ok(())
     }
 
-    /// The augmented picture at every size, or why it cannot be read.
+    /// The augmented picture at every size that is asked for, or why it cannot be read.
     fn show(&self, position: usize, source: usize, index: usize) -> Result<Shown, String> {
         let bytes = self
             .mixture
             .read(source, index)
             .map_err(|e| e.to_string())?;
         let i = (position - self.first) % self.layout.images();
-        let (_, views) = &self.layout.partitions[self.layout.partition_of(i)];
-        let rng = Rng::new(&[self.seed, AUGMENTATION, position as u64]);
+        let partition = self.layout.partition_of(i);
+        let (_, views) = &self.layout.partitions[partition];
+        let (slot, rng) = self.draws(position, source, index);
         let crop = |height: usize, width: usize| {
             Crop::draw(&self.augment, (height, width), views[0], &mut rng.clone())
         };
@@ -222,6 +273,28 @@ impl Maker {
         let part = decode_part(&bytes, &limits, |height, width| crop(height, width).region)?;
         let crop = crop(part.height, part.width);
         let image = crop.cut(&part);
-        Ok(views.iter().map(|view| view.show(&image)).collect())
+        let wanted = |view: usize| match &self.fixed {
+            Some(fixed) => view == 0 || (fixed.wanted)(slot, (partition, view)),
+            None => true,
+        };
+        let images = views.iter().enumerate();
+        Ok(Shown {
+            slot,
+            images: images
+                .map(|(number, view)| wanted(number).then(|| view.show(&image)))
+                .collect(),
+        })
+    }
+
+    /// The number of a picture's crop, and the random numbers that draw it: of its position in the
+    /// run, or, where crops are fixed, of the picture and the crop.
+    fn draws(&self, position: usize, source: usize, index: usize) -> (usize, Rng) {
+        let Some(fixed) = &self.fixed else {
+            return (0, Rng::new(&[self.seed, AUGMENTATION, position as u64]));
+        };
+        let picture = self.mixture.number(source, index);
+        let crop = self.mixture.pass(position) % fixed.crops;
+        let seeds = [self.seed, AUGMENTATION, picture as u64, crop as u64];
+        (picture * fixed.crops + crop, Rng::new(&seeds))
     }
 }

@@ -6,7 +6,9 @@ use crate::distill::learner::Learner;
 use crate::distill::standardise::Statistics;
 use crate::files::write_atomically;
 use crate::models::student::args::Args;
-use crate::weights::safetensors;
+use crate::runtime::Precision;
+use crate::weights::spectral::{self, Rule};
+use crate::weights::{Checkpoint, WeightSource, safetensors};
 use crate::{Error, Result};
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
@@ -23,8 +25,9 @@ pub struct Export<'a> {
     pub statistics: &'a [Statistics],
     /// (height, width) it was trained at last.
     pub resolution: (i64, i64),
-    /// For the log and the `version` of the config.
+    /// The `version` of the config.
     pub name: &'a str,
+    pub precision: Precision,
 }
 
 impl Export<'_> {
@@ -44,7 +47,7 @@ impl Export<'_> {
     /// All tensors under Hugging Face's keys.
     fn tensors(&self, learner: &Learner) -> Result<IndexMap<String, Tensor>> {
         let _no_grad = tch::no_grad_guard();
-        let mut tensors = averaged(learner)?;
+        let mut tensors = self.folded(averaged(learner)?)?;
         for (teacher, statistics) in learner.objective.teachers.iter().zip(self.statistics) {
             let last = format!("_feature_projections.{}.final.2", teacher.name);
             let (weight, bias) = (format!("{last}.weight"), format!("{last}.bias"));
@@ -55,6 +58,14 @@ impl Export<'_> {
         }
         let mut renamed = IndexMap::new();
         for (key, tensor) in tensors {
+            let tensor = tensor.f_to_kind(self.precision.kind())?;
+            if self.precision == Precision::Fp16
+                && tensor.f_isfinite()?.f_all()?.int64_value(&[]) != 1
+            {
+                return Err(Error::model(format!(
+                    "`{key}` reaches beyond fp16; set run.export to bf16 or fp32"
+                )));
+            }
             renamed.insert(hugging_face(&key), tensor.f_contiguous()?);
         }
         if !is_eradio(self.args) {
@@ -65,6 +76,32 @@ impl Export<'_> {
             );
         }
         Ok(renamed)
+    }
+
+    /// Plain weights in the place of spectral ones, as upstream's loader folds them.
+    fn folded(&self, tensors: IndexMap<String, Tensor>) -> Result<IndexMap<String, Tensor>> {
+        if self.args["spectral_reparam"] != true {
+            return Ok(tensors);
+        }
+        let mut tensors = tensors;
+        // The second version of the parametrisation, which the network does not read as a tensor.
+        let states: Vec<String> = tensors
+            .keys()
+            .filter(|key| key.ends_with("._u"))
+            .cloned()
+            .collect();
+        for key in states {
+            let version = format!("{}_sn_version", &key[..key.len() - "_u".len()]);
+            tensors.insert(version, Tensor::f_from_slice(&[2i64])?);
+        }
+        let checkpoint = Checkpoint {
+            source: WeightSource::File(super::stored(tensors)),
+            ..Checkpoint::random(Value::Null, 0)
+        };
+        let (plain, _) = spectral::fold(&checkpoint, &|_| Rule::default())?;
+        let read = plain.tensors().into_iter().flatten();
+        read.map(|(key, tensor)| Ok((key.clone(), tensor.read(Device::Cpu, Kind::Float)?)))
+            .collect()
     }
 
     /// `config.json` as upstream's export writes it.
@@ -102,13 +139,15 @@ impl Export<'_> {
             );
         }
         let (height, width) = self.resolution;
+        let mut args_folded = self.args.clone();
+        args_folded["spectral_reparam"] = json!(false);
         json!({
             "architectures": ["RADIOModel"],
             "auto_map": {
                 "AutoConfig": "hf_model.RADIOConfig",
                 "AutoModel": "hf_model.RADIOModel",
             },
-            "args": self.args,
+            "args": args_folded,
             "version": self.name,
             "patch_size": info.patch,
             "max_resolution": self.args["cpe_max_size"].as_i64().unwrap_or(height.max(width)),
@@ -118,7 +157,11 @@ impl Export<'_> {
             "vitdet_window_size": null,
             "feature_normalizer_config": null,
             "inter_feature_normalizer_config": null,
-            "torch_dtype": "float32",
+            "torch_dtype": match self.precision {
+                Precision::Fp32 => "float32",
+                Precision::Bf16 => "bfloat16",
+                Precision::Fp16 => "float16",
+            },
         })
     }
 }

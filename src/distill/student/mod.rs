@@ -5,12 +5,14 @@
 mod card;
 pub mod export;
 mod init;
+mod spectral;
 mod start;
 
 use super::config::StudentConfig;
 use super::teacher::Teacher;
 use crate::models::architecture::build;
 use crate::models::eradio::{Config as ERadioConfig, REGISTERED};
+use crate::models::radio::vitdet::VitDet;
 use crate::models::{Backbone, BuildOptions, Purpose, zoo};
 use crate::weights::{Checkpoint, LazyTensor, StateDict, WeightSource};
 use crate::{Error, Result};
@@ -48,11 +50,26 @@ impl Student {
         if let Some(from) = &config.start {
             start::load(from, &mut tensors)?;
         }
+        let for_vits = config.spectral_reparam || !config.vitdet_windows.is_empty();
+        if for_vits && is_eradio(&args) {
+            return Err(Error::usage(
+                "student.spectral_reparam and vitdet_windows are for RADIO ViTs; leave them out",
+            ));
+        }
+        if config.spectral_reparam {
+            tensors = spectral::parametrise(tensors)?;
+        }
         let checkpoint = Checkpoint {
             source: WeightSource::File(stored(tensors)),
             ..Checkpoint::random(args.clone(), seed)
         };
         let backbone = build(&checkpoint, &options(device))?;
+        let parameters = backbone.trainable().map(|t| t.named_parameters());
+        let names = parameters.iter().flat_map(|parameters| parameters.keys());
+        let depth = names.filter(|name| is_attention(name)).count() as i64;
+        for window in &config.vitdet_windows {
+            VitDet::new(*window, depth, &Value::Null)?;
+        }
         Ok(Student { args, backbone })
     }
 }
@@ -63,6 +80,11 @@ fn options(device: Device) -> BuildOptions {
         purpose: Purpose::Training,
         ..BuildOptions::default()
     }
+}
+
+/// Whether a parameter is the weight of a block's attention, plain or spectral.
+fn is_attention(name: &str) -> bool {
+    name.ends_with("attn.qkv.weight") || name.contains("attn.qkv.parametrizations.weight.original")
 }
 
 /// Whether the arguments are of an E-RADIO.
@@ -132,6 +154,7 @@ fn args(config: &StudentConfig, teachers: &[Teacher]) -> Result<Value> {
     args["model_kwargs"] = Value::Object(kwargs);
     // E-RADIO has no tokens of its own: all heads read the mean of its map.
     args["cls_token_per_teacher"] = json!(!is_eradio(&args));
+    args["spectral_reparam"] = json!(config.spectral_reparam);
     args["mlp_hidden_size"] = json!(config.mlp_hidden_size);
     args["mlp_num_inner"] = json!(config.mlp_num_inner);
     let listed = teachers.iter().map(|teacher| {

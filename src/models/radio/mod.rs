@@ -84,6 +84,15 @@ impl RadioVit {
         self.patch_generator.forward(&self.condition(x))
     }
 
+    /// The windows of a pass of training, where its step has drawn some.
+    fn training_windows(&self) -> Result<Option<VitDet>> {
+        let trainable = self.trainable.as_ref();
+        let window = trainable.and_then(|trainable| trainable.mode().window());
+        window
+            .map(|window| VitDet::new(window, self.config.depth, &serde_json::Value::Null))
+            .transpose()
+    }
+
     fn final_norm(&self, tokens: Tensor) -> Tensor {
         match &self.norm {
             Some(norm) => norm.forward(&tokens),
@@ -153,7 +162,9 @@ impl Backbone for RadioVit {
 
     fn forward(&self, x: &Tensor, request: &Request) -> Result<Features> {
         let grid = patch_grid(x, self.config.patch)?;
-        let (tokens, intermediates) = self.encode(x, request, self.vitdet.as_ref())?;
+        let drawn = self.training_windows()?;
+        let vitdet = drawn.as_ref().or(self.vitdet.as_ref());
+        let (tokens, intermediates) = self.encode(x, request, vitdet)?;
         Ok(Features {
             intermediates,
             ..self.extract(&self.final_norm(tokens), grid, request)

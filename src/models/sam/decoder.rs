@@ -208,7 +208,7 @@ impl SamNeck {
 
 impl SamDecoder {
     /// Masks for `P` prompts of one image, whose embedding is `[1,C',side,side]`. To be called
-    /// without gradients, inside [`guard`].
+    /// without gradients, inside `guard`.
     pub fn decode(&self, embedding: &Tensor, prompts: &Prompts) -> Masks {
         let (sparse, dense) = self.prompts.encode(prompts);
         let positions = self.prompts.dense_positions();

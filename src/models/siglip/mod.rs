@@ -19,11 +19,11 @@ use super::vit::{self, Block, BlockConfig, PatchEmbed, TokenSplit};
 use super::{
     AdaptorFeatures, Architecture, Backbone, BackboneInfo, BuildOptions, Features, Request,
 };
-use crate::{Error, Result};
 use crate::weights::KeyPlace::Stacked;
 use crate::weights::{
     Checkpoint, KeyLayout, KeyTable, LazyTensor, ParamStore, Registry, Trainable, WeightSource,
 };
+use crate::{Error, Result};
 use config::Config;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
@@ -313,7 +313,9 @@ impl TextAligned for Siglip {
 
     fn align(&self, tokens: &Tensor, _adaptor: &str) -> Result<Tensor> {
         let pool = self.attn_pool.as_ref().ok_or_else(|| {
-            Error::usage("the file has no attention pool, so its patches cannot be compared with words")
+            Error::usage(
+                "the file has no attention pool, so its patches cannot be compared with words",
+            )
         })?;
         Ok(pool.each(tokens).to_kind(Kind::Float))
     }

@@ -128,18 +128,41 @@ fn lead(material: &Material) -> String {
 fn tables(material: &Material) -> String {
     let mut out = material.comparisons.join("\n");
     let grouped = |task: &str| GROUPS.iter().any(|(_, tasks)| tasks.contains(&task));
-    let mut add = |title: &str, wanted: &dyn Fn(&str) -> bool| {
-        let records = material.records.iter().map(|(_, record)| record);
-        let records: Vec<Record> = records.filter(|r| wanted(&r.task)).cloned().collect();
+    let records_of = |wanted: &dyn Fn(&str) -> bool| -> Vec<&(PathBuf, Record)> {
+        let records = material.records.iter();
+        records.filter(|(_, record)| wanted(&record.task)).collect()
+    };
+    let mut add = |title: &str, records: &[&(PathBuf, Record)]| {
+        let records: Vec<Record> = records.iter().map(|(_, record)| record.clone()).collect();
         if !records.is_empty() {
             out += &html_fragment(&Table::from_records(title, &records).with_metrics(&shown()));
         }
     };
     for (title, tasks) in GROUPS {
-        add(title, &|task| tasks.contains(&task));
+        let records = records_of(&|task| tasks.contains(&task));
+        if !tasks.contains(&"latency") {
+            add(title, &records);
+            continue;
+        }
+        // Speeds of different commands were not measured in turns, nor against one baseline.
+        let mut folders: Vec<&Path> = records.iter().map(|(path, _)| folder(path)).collect();
+        folders.dedup();
+        for own in &folders {
+            let title = match folders.len() {
+                1 => title.to_string(),
+                _ => format!("{title} ({})", own.display()),
+            };
+            let here = records.iter().copied();
+            let here: Vec<_> = here.filter(|(path, _)| folder(path) == *own).collect();
+            add(&title, &here);
+        }
     }
-    add("Other", &|task| !grouped(task));
+    add("Other", &records_of(&|task| !grouped(task)));
     out
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
 }
 
 /// Metrics for people: of speed the same as on the terminal, of the others all.

@@ -1,10 +1,11 @@
 //! What tch lacks, through a small C++ shim (`shim.h`): operator observation, packed weights,
-//! libtorch's threads, device events, allocator statistics, graphs.
+//! detection's operators, libtorch's threads, device events, allocator statistics, graphs.
 //!
 //! The device half is written against libtorch's device-generic interfaces. It compiles and links
 //! everywhere; it was not run on a GPU when written (none was at hand).
 
 mod autocast;
+mod detection;
 mod graph;
 mod observe;
 mod packed;
@@ -12,6 +13,7 @@ mod program;
 mod threads;
 
 pub use autocast::Autocast;
+pub use detection::{RoiAlign, nms_on_cpu, roi_align_on_cpu};
 pub use graph::DeviceGraph;
 pub use observe::{OperatorRow, observe};
 pub use packed::{PackedConv, PackedLinear, Pointwise, worthwhile};
@@ -70,6 +72,23 @@ unsafe extern "C" {
         attr: *const c_char,
         algorithm: *const c_char,
         y: *mut *mut c_void,
+    ) -> c_int;
+    fn re_roi_align(
+        map: *const c_void,
+        rois: *const c_void,
+        height: i64,
+        width: i64,
+        scale: f64,
+        ratio: i64,
+        aligned: c_int,
+        out: *mut *mut c_void,
+    ) -> c_int;
+    fn re_nms(
+        boxes: *const c_void,
+        scores: *const c_void,
+        labels: *const c_void,
+        threshold: f64,
+        keep: *mut *mut c_void,
     ) -> c_int;
     fn re_on_every_thread(work: unsafe extern "C" fn(*mut c_void), user: *mut c_void) -> c_int;
     fn re_program_prepare(

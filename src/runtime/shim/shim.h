@@ -1,4 +1,4 @@
-// What tch lacks: operator observation, packed weights, libtorch's threads, device events, allocator
+// What tch lacks: operator observation, packed weights, detection's operators, libtorch's threads, device events, allocator
 // statistics, device graphs.
 // Device parts use libtorch's device-generic interfaces (c10::Event, at::accelerator), so that
 // one source serves CPU builds and CUDA builds and needs no CUDA header.
@@ -45,6 +45,13 @@ int re_conv_pack(const void* weight, int64_t stride, int64_t padding, int64_t gr
                  void** packed);
 int re_conv_packed(const void* x, const void* packed, const void* bias, int64_t stride, int64_t padding,
                    int64_t groups, const char* attr, const char* algorithm, void** y);
+
+// RoIAlign on the CPU, differentiable in `map` [B,C,H,W]; `rois` [K,5]: image, x0, y0, x1, y1.
+int re_roi_align(const void* map, const void* rois, int64_t height, int64_t width, double scale, int64_t ratio,
+                 int aligned, void** out);
+
+// Indices kept by non-maximum suppression within each label (null: all of one class), best first.
+int re_nms(const void* boxes, const void* scores, const void* labels, double threshold, void** keep);
 
 // Calls `work` once on each of libtorch's threads, all at once, and waits for them; `work` must not throw.
 int re_on_every_thread(void (*work)(void* user), void* user);

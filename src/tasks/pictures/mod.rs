@@ -1,10 +1,10 @@
 //! Pictures of what was predicted: panels side by side over a legend, and label maps.
 
-mod font;
-
 use crate::data::Source;
 use crate::data::segmentation::{PairSet, WIDE_IGNORE};
 use crate::files::{inside, write_atomically};
+use crate::tasks::font;
+use crate::tasks::palette::colour;
 use crate::{Error, Result};
 use image::{ExtendedColorType, Rgb, RgbImage};
 use std::io::Cursor;
@@ -48,7 +48,9 @@ impl Panels<'_> {
         let mixed = self.photo.as_chunks::<3>().0.iter().zip(labels);
         Panel {
             title: title.to_string(),
-            pixels: mixed.flat_map(|(pixel, &label)| mix(*pixel, label)).collect(),
+            pixels: mixed
+                .flat_map(|(pixel, &label)| mix(*pixel, label))
+                .collect(),
         }
     }
 
@@ -91,14 +93,11 @@ impl Panels<'_> {
             }
         }
         for (i, &(label, name)) in (0..).zip(legend) {
-            let (x, y) = (
-                i % columns * COLUMN + 3,
-                below + 4 + i / columns * LINE,
-            );
+            let (x, y) = (i % columns * COLUMN + 3, below + 4 + i / columns * LINE);
             for field in 0..FIELD * FIELD {
                 let (dx, dy) = (field % FIELD, field / FIELD);
                 if x + dx < picture.width() {
-                    picture.put_pixel(x + dx, y + dy, Rgb(colour(label)));
+                    picture.put_pixel(x + dx, y + dy, Rgb(colour(label.into())));
                 }
             }
             font::draw(&mut picture, x + FIELD + 3, y + 1, name);
@@ -118,24 +117,10 @@ fn mix(pixel: [u8; 3], label: u16) -> [u8; 3] {
     if label == WIDE_IGNORE {
         return pixel;
     }
-    let colour = colour(label);
+    let colour = colour(label.into());
     std::array::from_fn(|i| {
         (f32::from(pixel[i]) * (1.0 - OPACITY) + f32::from(colour[i]) * OPACITY) as u8
     })
-}
-
-/// PASCAL VOC's colour map: the bits of the class number, spread over the channels. Shifted by
-/// one, because its first colour is black.
-fn colour(label: u16) -> [u8; 3] {
-    let mut bits = u32::from(label) + 1;
-    let mut colour = [0u8; 3];
-    for shift in (0..8).rev() {
-        for (channel, value) in colour.iter_mut().enumerate() {
-            *value |= ((bits >> channel & 1) << shift) as u8;
-        }
-        bits >>= 3;
-    }
-    colour
 }
 
 /// A folder that takes pictures, made where there is none.

@@ -59,7 +59,7 @@ impl Judge<'_> {
         for part in targets.chunks(self.settings.prompts_per_pass.max(1)) {
             interrupt::check()?;
             let answer = match self.settings.prompt {
-                PromptKind::Box => {
+                PromptKind::Box | PromptKind::Boxes => {
                     let bounds = part.iter().map(|target| &target.bounds);
                     self.answer_boxes(embedding, placement, bounds)?
                 }
@@ -68,6 +68,33 @@ impl Judge<'_> {
             outcomes.extend(self.compare(&answer, part)?);
         }
         Ok(outcomes)
+    }
+
+    /// The chosen mask of each box, on the image as stored.
+    pub fn masks(
+        &self,
+        embedding: &Tensor,
+        placement: &Placement,
+        boxes: &[BoundingBox],
+    ) -> Result<Vec<RunLengths>> {
+        let (height, width) = placement.original;
+        let mut masks = Vec::with_capacity(boxes.len());
+        for part in boxes.chunks(self.settings.prompts_per_pass.max(1)) {
+            interrupt::check()?;
+            let answer = self.answer_boxes(embedding, placement, part.iter())?;
+            let columns = answer.masks.f_transpose(1, 2)?.f_to_kind(Kind::Uint8)?;
+            let columns = columns
+                .f_contiguous()?
+                .f_view([-1])?
+                .f_to_device(Device::Cpu)?;
+            let columns = Vec::<u8>::try_from(columns)?;
+            let runs: Result<Vec<RunLengths>, String> = columns
+                .par_chunks_exact((height * width).max(1))
+                .map(|columns| mask::from_columns(columns, height, width))
+                .collect();
+            masks.extend(runs.map_err(Error::model)?);
+        }
+        Ok(masks)
     }
 
     /// From pixels of the image as stored to those of SAM's input.

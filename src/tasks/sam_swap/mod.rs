@@ -4,6 +4,7 @@
 //!
 //! Embeddings are computed once and kept as all features are; prompts and options reuse them.
 
+mod boxes;
 pub mod clicks;
 mod encoder;
 mod judge;
@@ -21,7 +22,7 @@ use crate::data::Source;
 use crate::data::annotation::Instance;
 use crate::data::coco::CocoSet;
 use crate::data::subset::evenly_spread;
-use crate::data::transform::Transform;
+use crate::data::transform::{Placement, Transform};
 use crate::metrics::{Benchmark, benchmark};
 use crate::models::sam::{SamDecoder, load_decoder};
 use crate::models::{Resolved, resolve, zoo};
@@ -33,9 +34,10 @@ use crate::tasks::extract::{Extractor, FeatureRows, Level, Output, Subset, key};
 use crate::tasks::finished::{Beside, Contents, Finished};
 use crate::weights::Checkpoint;
 use crate::{Error, Result};
+use boxes::{Boxes, Prompted};
 use outcomes::Images;
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 use tch::{Kind, Tensor};
@@ -49,7 +51,7 @@ const ADAPTOR: &str = "sam";
 /// What to do besides the settings.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// The adaptor that imitates SAM; [`ADAPTOR`] by default.
+    /// The adaptor that imitates SAM; `sam` by default.
     pub adaptor: Option<String>,
     /// A zoo name or a path of a whole SAM; by default the model itself where it is one, else
     /// SAM-H.
@@ -60,6 +62,8 @@ pub struct Options {
     pub skip_bad: usize,
     /// This many images, evenly spread.
     pub limit: Option<usize>,
+    /// A detector's boxes, with [`PromptKind::Boxes`]: a file in COCO's results format.
+    pub boxes: Option<PathBuf>,
     pub show: bool,
 }
 
@@ -106,13 +110,27 @@ pub fn run(
         record = record.warning(warning);
     }
 
+    let boxes = match &options.boxes {
+        None => None,
+        Some(path) => {
+            let boxes = Boxes::read(path, set)?;
+            record = record
+                .option("boxes", path.display().to_string())
+                .option("boxes_sha256", boxes.sha256.clone())
+                .option("detections", boxes.count);
+            Some(boxes)
+        }
+    };
     let images = evenly_spread(set.len(), options.limit);
-    let annotated = |&index: &usize| counted(set.instances(index)).next().is_some();
-    let indices: Vec<usize> = images.iter().copied().filter(annotated).collect();
+    let asked = |&index: &usize| match &boxes {
+        Some(boxes) => boxes.has(index),
+        None => counted(set.instances(index)).next().is_some(),
+    };
+    let indices: Vec<usize> = images.iter().copied().filter(asked).collect();
     if indices.is_empty() {
         return Err(Error::file(
             &set.annotations_path,
-            "has no instance of an area of one pixel or more in the images in use",
+            "has nothing to prompt with in the images in use: no instance of an area of one pixel or more, and no box",
         ));
     }
     let source: Arc<dyn Source> = set.clone();
@@ -146,16 +164,17 @@ pub fn run(
         settings,
         frame,
     };
-    let outcomes_key = json!({
+    let key = json!({
         "network": key::network_key(&model, &part, runtime)?,
         "transform": transform.describe(),
         "batch_size": options.batch_size,
         "images": rows.data.fingerprint,
         "annotations": set.annotations_sha256,
+        "boxes": boxes.as_ref().map(|boxes| &boxes.sha256),
         "settings": settings,
         "sam": neck_key(&sam)?,
     });
-    let images_in_use = Images {
+    let in_use = Images {
         set,
         indices: &rows.indices,
         transform,
@@ -163,18 +182,21 @@ pub fn run(
         show: options.show,
     };
     let embedding = |position: usize| read_embedding(&rows, &embeddings, position, &decoder);
-    let (outcomes, judged) = outcomes::outcomes(
-        &images_in_use,
-        outcomes_key,
-        |position, placement, targets| judge.judge(&embedding(position)?, placement, targets),
-    )?;
+    let (found, judged) = match &boxes {
+        Some(boxes) => {
+            let (prompted, judged) = boxes::prompted(&in_use, boxes, &judge, key, embedding)?;
+            (Found::Masks(prompted), judged)
+        }
+        None => {
+            let judge = |position: usize, placement: &Placement, targets: &[Target]| {
+                judge.judge(&embedding(position)?, placement, targets)
+            };
+            let (outcomes, judged) = outcomes::outcomes(&in_use, key, judge)?;
+            (Found::Outcomes(outcomes), judged)
+        }
+    };
     let prompting_s = started.elapsed().as_secs_f64();
 
-    let all = Judged {
-        set,
-        indices: &rows.indices,
-        outcomes: &outcomes,
-    };
     // Of images that went all the way in this run.
     let rate = (rows.computed > 0 && rows.computed == judged)
         .then(|| judged as f64 / (rows.seconds + prompting_s).max(1e-9));
@@ -182,21 +204,43 @@ pub fn run(
     data.samples = images.len() as u64 - data.skipped;
     record = record
         .data(data)
-        .option("images_with_instances", rows.indices.len())
+        .option("images_prompted", rows.indices.len())
         .stage("embedding", rows.seconds)
         .stage("prompting", prompting_s)
         .images_per_s(rate);
     for skipped in &rows.skipped {
         record = record.warning(format!("left out {}: {}", skipped.key, skipped.reason));
     }
-    let record = all.metrics(record, settings.prompt, runtime.seed).build();
+    let (record, ending, text) = match &found {
+        Found::Masks(prompted) => {
+            let record = prompted.metrics(record, &images)?;
+            (record, "segm.json", prompted.json()?)
+        }
+        Found::Outcomes(outcomes) => {
+            let all = Judged {
+                set,
+                indices: &rows.indices,
+                outcomes,
+            };
+            let record = all.metrics(record, settings.prompt, runtime.seed);
+            (record, "instances.csv", all.csv()?)
+        }
+    };
     Ok(Finished {
         beside: vec![Beside {
-            ending: "instances.csv".to_string(),
-            contents: Contents::Text(all.csv()?),
+            ending: ending.to_string(),
+            contents: Contents::Text(text),
         }],
-        ..Finished::record(record)
+        ..Finished::record(record.build())
     })
+}
+
+/// What came of the prompts.
+enum Found<'a> {
+    /// Of each image's instances.
+    Outcomes(Vec<Vec<Outcome>>),
+    /// For a detector's boxes.
+    Masks(Prompted<'a>),
 }
 
 /// Whatever can be known to be wrong before any weights of SAM are read.
@@ -235,6 +279,11 @@ fn check(
         return fail(
             "--padding none puts the features into SAM's grid as they are; it cannot go with --grid resize"
                 .to_string(),
+        );
+    }
+    if (settings.prompt == PromptKind::Boxes) != options.boxes.is_some() {
+        return fail(
+            "--prompt boxes takes a file of a detector's boxes: --prompt boxes FILE".to_string(),
         );
     }
     match (settings.preset, set.first_compressed) {

@@ -4,8 +4,9 @@
 use super::judge::{Outcome, Target};
 use super::size::original_size;
 use crate::data::Source;
+use crate::data::annotation::Instance;
 use crate::data::coco::{CocoSet, mask};
-use crate::data::pipeline::{Panicked, ordered};
+use crate::data::pipeline::{Ordered, Panicked, ordered};
 use crate::data::transform::{Placement, Transform};
 use crate::hash::sha256;
 use crate::runtime::{home, progress};
@@ -32,85 +33,107 @@ pub struct Images<'a> {
     pub show: bool,
 }
 
-/// An image's place in the frame, and its instances.
-type Prepared = Result<(Placement, Vec<Target>)>;
+impl Images<'_> {
+    /// A row per image, from the store of `key` as far as it has them; `prepare` makes what an
+    /// image of an index and a size needs, in worker threads, and `judge` makes the row of the image
+    /// at a position. And the images that took.
+    pub fn judged<P: Send + 'static>(
+        &self,
+        key: Value,
+        columns: &[Column],
+        prepare: impl Fn(&CocoSet, usize, (usize, usize)) -> Result<P> + Send + Sync + 'static,
+        mut judge: impl FnMut(usize, &Placement, P) -> Result<Row>,
+    ) -> Result<(Reader, usize)> {
+        let folder = home().join("cache/sam_swap").join(sha256(key.to_string()));
+        let total = self.indices.len();
+        let mut writer = Writer::open(&part_folder(&folder, Share::ALL), key, total)?;
+        writer.declare(columns)?;
+        let before = writer.done();
+        let fill = || -> Result<()> {
+            let label = format!("prompting {}", self.set.describe());
+            let bar = progress::bar(self.show, &label, "images", total as u64, before as u64);
+            let mut committed = Instant::now();
+            for (position, prepared) in (before..).zip(self.prepare(before, prepare)?) {
+                let (placement, prepared) = prepared.map_err(|Panicked(panic)| {
+                    let path = self.set.image_path(self.indices[position]);
+                    Error::file(path, format!("preparing its prompts failed: {panic}"))
+                })??;
+                writer.append(&[judge(position, &placement, prepared)?], Vec::new())?;
+                bar.set_position(writer.done() as u64);
+                if committed.elapsed() > COMMIT_EVERY {
+                    writer.commit()?;
+                    committed = Instant::now();
+                }
+            }
+            bar.finish_and_clear();
+            Ok(())
+        };
+        let filled = fill();
+        // Also where it failed: what is finished is kept.
+        let kept = writer.commit();
+        filled.and(kept)?;
+        Ok((Reader::new(vec![writer.finish()?]), total - before))
+    }
+
+    /// What images from `first` on need, with their places in the frame.
+    fn prepare<P: Send + 'static>(
+        &self,
+        first: usize,
+        prepare: impl Fn(&CocoSet, usize, (usize, usize)) -> Result<P> + Send + Sync + 'static,
+    ) -> Result<Ordered<Result<(Placement, P)>>> {
+        let (set, indices) = (self.set.clone(), self.indices.to_vec());
+        let (transform, total) = (self.transform, indices.len());
+        ordered(first..total, self.workers, 2 * self.workers, move |position| {
+            let index = indices[position];
+            let (height, width) = original_size(&set, index)?;
+            let placement = transform.placement(height, width);
+            let placement =
+                placement.map_err(|reason| Error::file(set.image_path(index), reason))?;
+            Ok((placement, prepare(&set, index, (height, width))?))
+        })
+        .map_err(|e| {
+            Error::model(format!(
+                "the system gives no thread to prepare prompts with ({e}); end other programs, or raise the limit on processes"
+            ))
+        })
+    }
+}
 
 /// The outcomes of each image's instances of an area of one pixel at least, in the file's order;
-/// `judge` is given the position among the images and what was prepared. And the images that took.
+/// `judge` is given the position among the images and its targets. And the images that took.
 pub fn outcomes(
     images: &Images,
     key: Value,
     mut judge: impl FnMut(usize, &Placement, &[Target]) -> Result<Vec<Outcome>>,
 ) -> Result<(Vec<Vec<Outcome>>, usize)> {
-    let folder = home().join("cache/sam_swap").join(sha256(key.to_string()));
-    let total = images.indices.len();
-    let mut writer = Writer::open(&part_folder(&folder, Share::ALL), key, total)?;
-    writer.declare(&[
+    let columns = [
         Column::ragged(COUNTS, Dtype::I64, &[3]),
         Column::ragged(PREDICTED, Dtype::F32, &[]),
-    ])?;
-    let before = writer.done();
-    let mut fill = || -> Result<()> {
-        let label = format!("prompting {}", images.set.describe());
-        let bar = progress::bar(images.show, &label, "images", total as u64, before as u64);
-        let mut committed = Instant::now();
-        for (position, prepared) in (before..).zip(prepare(images, before)?) {
-            let (placement, targets) = prepared.map_err(|Panicked(panic)| {
-                let path = images.set.image_path(images.indices[position]);
-                Error::file(path, format!("preparing its instances failed: {panic}"))
-            })??;
-            let outcomes = judge(position, &placement, &targets)?;
-            writer.append(&[row(&outcomes)], Vec::new())?;
-            bar.set_position(writer.done() as u64);
-            if committed.elapsed() > COMMIT_EVERY {
-                writer.commit()?;
-                committed = Instant::now();
-            }
-        }
-        bar.finish_and_clear();
-        Ok(())
+    ];
+    let judge = |position: usize, placement: &Placement, targets: Vec<Target>| {
+        Ok(row(&judge(position, placement, &targets)?))
     };
-    let filled = fill();
-    // Also where it failed: what is finished is kept.
-    let kept = writer.commit();
-    filled.and(kept)?;
-    let reader = Reader::new(vec![writer.finish()?]);
-    Ok((read(&reader, total)?, total - before))
+    let (reader, judged) = images.judged(key, &columns, targets, judge)?;
+    Ok((read(&reader, images.indices.len())?, judged))
 }
 
-/// Placements and targets from image `first` on, made in worker threads.
-fn prepare(
-    images: &Images,
-    first: usize,
-) -> Result<impl Iterator<Item = std::result::Result<Prepared, Panicked>>> {
-    let (set, indices) = (images.set.clone(), images.indices.to_vec());
-    let (transform, total) = (images.transform, indices.len());
-    ordered(first..total, images.workers, 2 * images.workers, move |position| {
-        let index = indices[position];
-        let fail = |reason: String| Error::file(set.image_path(index), reason);
-        let (height, width) = original_size(&set, index)?;
-        let placement = transform.placement(height, width).map_err(fail)?;
-        let target = |instance| -> Result<Target> {
-            let runs = mask::runs(instance, height, width).map_err(fail)?;
-            let runs = runs.ok_or_else(|| {
-                Error::file(
-                    &set.annotations_path,
-                    format!("annotation {} has no mask to compare with", instance.id),
-                )
-            })?;
-            Ok(Target {
-                bounds: instance.bounds,
-                runs,
-            })
-        };
-        let targets = super::counted(set.instances(index)).map(target);
-        Ok((placement, targets.collect::<Result<_>>()?))
-    })
-    .map_err(|e| {
-        Error::model(format!(
-            "the system gives no thread to prepare instances with ({e}); end other programs, or raise the limit on processes"
-        ))
-    })
+/// The instances of an image of `size` (height, width).
+fn targets(set: &CocoSet, index: usize, (height, width): (usize, usize)) -> Result<Vec<Target>> {
+    let target = |instance: &Instance| -> Result<Target> {
+        let runs = mask::runs(instance, height, width)
+            .map_err(|reason| Error::file(set.image_path(index), reason))?;
+        let runs = runs.ok_or_else(|| {
+            Error::file(
+                &set.annotations_path,
+                format!("annotation {} has no mask to compare with", instance.id),
+            )
+        })?;
+        Ok(Target {
+            bounds: instance.bounds,
+            runs,
+        })
+    };
+    super::counted(set.instances(index)).map(target).collect()
 }
 
 fn row(outcomes: &[Outcome]) -> Row {
@@ -129,7 +152,7 @@ fn read(reader: &Reader, images: usize) -> Result<Vec<Vec<Outcome>>> {
         let folder = home().join("cache/sam_swap");
         Error::file(
             Path::new(&folder),
-            "holds damaged outcomes; radio-eval cache --clear",
+            "holds damaged outcomes; take them away with radio-eval cache prune",
         )
     };
     if images == 0 {

@@ -67,7 +67,7 @@ impl Judged<'_> {
             .into_iter()
             .fold(record, |record, (bucket, mean)| {
                 let metric = match prompt {
-                    PromptKind::Box => bucket.of_boxes(),
+                    PromptKind::Box | PromptKind::Boxes => bucket.of_boxes(),
                     PromptKind::Point => bucket.of_points(),
                 };
                 record.metric(metric, mean)

@@ -54,6 +54,8 @@ pub enum PromptKind {
     Box,
     /// Clicks, each where the answer so far is most wrong.
     Point,
+    /// A detector's boxes instead of the instances, for mask AP.
+    Boxes,
 }
 
 /// Everything that decides a number besides the networks and the pictures.

@@ -1,8 +1,8 @@
 //! From scores to one class per pixel (spec/open_vocabulary.md §1.6, §2.4).
 
 use super::scores::{Names, Scores};
-use crate::runtime::guard;
 use crate::Result;
+use crate::runtime::guard;
 use tch::{Device, Kind, Tensor};
 
 /// What decides, besides the scores.
@@ -81,15 +81,19 @@ fn cosines(scores: &Scores, size: (i64, i64), rules: &Rules) -> Result<Decision>
         }
         best => (best, none),
     };
-    let probability = best.as_ref().map(|best| {
-        guard(|| Ok((&best.value * rules.logit_scale - &total).exp()))
-    });
+    let probability = best
+        .as_ref()
+        .map(|best| guard(|| Ok((&best.value * rules.logit_scale - &total).exp())));
     finish(best, probability.transpose()?, removed, size, rules)
 }
 
 /// Whether each name counts.
 fn kept(rules: &Rules, removed: &[bool]) -> Vec<bool> {
-    rules.class_of.iter().map(|&class| !removed[class]).collect()
+    rules
+        .class_of
+        .iter()
+        .map(|&class| !removed[class])
+        .collect()
 }
 
 /// Classes that nowhere reach the denoising threshold. Enlarging averages, so that a class whose
@@ -147,7 +151,12 @@ fn runs(scores: &Scores, size: (i64, i64), counts: &[bool]) -> Vec<Names> {
         for name in block.start..block.start + block.count {
             match (counts[name as usize], &mut run) {
                 (true, Some(run)) => run.count += 1,
-                (true, None) => run = Some(Names { start: name, count: 1 }),
+                (true, None) => {
+                    run = Some(Names {
+                        start: name,
+                        count: 1,
+                    })
+                }
                 (false, _) => runs.extend(run.take()),
             }
         }
@@ -187,7 +196,9 @@ fn classes_of(names: &Tensor, rules: &Rules) -> Result<Vec<i32>> {
     let class_of: Vec<i64> = rules.class_of.iter().map(|&class| class as i64).collect();
     let table = Tensor::f_from_slice(&class_of)?.f_to_kind(Kind::Int)?;
     let names = names.f_flatten(0, 1)?;
-    let classes = table.f_to_device(names.device())?.f_index_select(0, &names)?;
+    let classes = table
+        .f_to_device(names.device())?
+        .f_index_select(0, &names)?;
     let classes = classes.f_to_device(Device::Cpu)?;
     Ok(Vec::<i32>::try_from(classes)?)
 }

@@ -80,7 +80,9 @@ pub struct Spent {
 impl Evaluation<'_> {
     /// `key`: everything that decides the counts.
     pub fn run(&self, key: Value, restart: bool) -> Result<(Counted, Spent)> {
-        let folder = home().join("cache/segment-text").join(sha256(key.to_string()));
+        let folder = home()
+            .join("cache/segment-text")
+            .join(sha256(key.to_string()));
         let total = self.set.len();
         let mut writer = Writer::open(&part_folder(&folder, Share::ALL), key, total)?;
         if restart || !self.has_pictures(writer.done()) {
@@ -112,16 +114,19 @@ impl Evaluation<'_> {
 
     fn fill(&self, writer: &mut Writer, spent: &mut Spent) -> Result<()> {
         let before = writer.done();
-        let label = format!("{} {}", self.prepared.segmenter.model.name, self.set.describe());
+        let label = format!(
+            "{} {}",
+            self.prepared.segmenter.model.name,
+            self.set.describe()
+        );
         let total = self.set.len();
         let bar = progress::bar(self.show, &label, "images", total as u64, before as u64);
         let started = Instant::now();
         let mut committed: Option<Instant> = None;
         for (index, loaded) in (before..total).zip(self.load(before..total)?) {
             interrupt::check()?;
-            let (image, labels) = loaded.map_err(|Panicked(reason)| {
-                Error::file(self.set.image_path(index), reason)
-            })??;
+            let (image, labels) = loaded
+                .map_err(|Panicked(reason)| Error::file(self.set.image_path(index), reason))??;
             let row = self.row(index, &image, &labels, spent)?;
             writer.append(&[row], Vec::new())?;
             bar.inc(1);
@@ -151,8 +156,11 @@ impl Evaluation<'_> {
                 .map_err(|reason| Error::file(set.image_path(index), reason))?;
             Ok((image, labels))
         };
-        ordered(range, workers, 2 * workers, load)
-            .map_err(|e| Error::model(format!("no thread to read pictures with could be started ({e})")))
+        ordered(range, workers, 2 * workers, load).map_err(|e| {
+            Error::model(format!(
+                "no thread to read pictures with could be started ({e})"
+            ))
+        })
     }
 
     fn row(
@@ -163,10 +171,12 @@ impl Evaluation<'_> {
         spent: &mut Spent,
     ) -> Result<Row> {
         let size = (labels.height as i64, labels.width as i64);
-        let (seen, decision, seconds) = segment(self.prepared, image, size, self.below, self.runtime)
-            .map_err(|error| match error {
-                Error::Model(reason) => Error::file(self.set.image_path(index), reason),
-                other => other,
+        let (seen, decision, seconds) =
+            segment(self.prepared, image, size, self.below, self.runtime).map_err(|error| {
+                match error {
+                    Error::Model(reason) => Error::file(self.set.image_path(index), reason),
+                    other => other,
+                }
             })?;
         spent.seconds.backbone += seen.seconds.backbone;
         spent.seconds.aggregation += seen.seconds.aggregation;
@@ -183,7 +193,11 @@ impl Evaluation<'_> {
             fed: (seen.fed.0 as u64, seen.fed.1 as u64),
             windows: seen.windows as u64,
         };
-        let pairs = pairs(&labels.labels, &decision.labels, self.prepared.names.classes);
+        let pairs = pairs(
+            &labels.labels,
+            &decision.labels,
+            self.prepared.names.classes,
+        );
         let pairs = pairs.iter().flat_map(|(&(label, prediction), &n)| {
             [u64::from(label), u64::from(prediction), n].map(u64::to_le_bytes)
         });

@@ -155,7 +155,12 @@ mod tests {
     #[test]
     fn what_a_family_or_a_method_lacks_is_refused() {
         let refused = Method::choose(Some(Method::Radseg), TextFamily::Clip, "CLIP ViT-B/16");
-        assert!(refused.unwrap_err().to_string().contains("there is maskclip, plain"));
+        assert!(
+            refused
+                .unwrap_err()
+                .to_string()
+                .contains("there is maskclip, plain")
+        );
         assert_eq!(
             Method::choose(None, TextFamily::Radio, "").unwrap(),
             Method::Radseg

@@ -15,6 +15,7 @@ pub mod segmenter;
 pub use prepare::Options;
 pub use query::{Shown, run as query};
 
+use crate::Result;
 use crate::data::Source;
 use crate::data::segmentation::{Segmentation, check, label_sets};
 use crate::models::Resolved;
@@ -23,7 +24,6 @@ use crate::runtime::Runtime;
 use crate::tasks::pictures::Predictions;
 use crate::tasks::segmentation::{benchmark, data_part, expect_classes, output};
 use crate::tasks::{Finished, contents, extract};
-use crate::Result;
 use decide::Below;
 use evaluate::Evaluation;
 use names::ClassNames;
@@ -46,7 +46,11 @@ pub fn run(
 ) -> Result<Finished> {
     let val = data.need_val()?;
     let set = label_sets::recognise(&data.rule);
-    let background = data.rule.classes.first().is_some_and(|c| c.name == "background");
+    let background = data
+        .rule
+        .classes
+        .first()
+        .is_some_and(|c| c.name == "background");
     let prepared = Prepared::new(model, options, set, background, runtime, |settings| {
         ClassNames::find(
             &data.rule,

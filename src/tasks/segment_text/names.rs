@@ -80,7 +80,10 @@ impl ClassNames {
     fn of_file(path: &Path, rule: &LabelRule) -> Result<Self> {
         let contents = text::read(path)?;
         let mut classes = Vec::new();
-        for (number, line) in (1..).zip(contents.lines()).filter(|(_, l)| !l.trim().is_empty()) {
+        for (number, line) in (1..)
+            .zip(contents.lines())
+            .filter(|(_, l)| !l.trim().is_empty())
+        {
             let (value, names) = match line.split_once('\t') {
                 Some((value, names)) => (Some(value.trim()), names),
                 None => (None, line),
@@ -98,7 +101,9 @@ impl ClassNames {
             {
                 return Err(Error::file(
                     path,
-                    format!("line {number}: names mask value {value} where the data's next class has {known}; keep the order of its class list"),
+                    format!(
+                        "line {number}: names mask value {value} where the data's next class has {known}; keep the order of its class list"
+                    ),
                 ));
             }
             if names.is_empty() {
@@ -113,7 +118,9 @@ impl ClassNames {
     /// SHA-256 over names and their classes.
     pub fn sha256(&self) -> String {
         let lines = self.names.iter().zip(&self.class_of);
-        let lines: Vec<String> = lines.map(|(name, class)| format!("{class}\t{name}")).collect();
+        let lines: Vec<String> = lines
+            .map(|(name, class)| format!("{class}\t{name}"))
+            .collect();
         sha256(lines.join("\n"))
     }
 }
@@ -164,8 +171,18 @@ mod tests {
 
     #[test]
     fn other_lists_are_refused() {
-        assert!(read("sky\n").unwrap_err().to_string().contains("names 1 classes, the data has 2"));
-        assert!(read("1\tsky\n3\tstar\n").unwrap_err().to_string().contains("line 2"));
+        assert!(
+            read("sky\n")
+                .unwrap_err()
+                .to_string()
+                .contains("names 1 classes, the data has 2")
+        );
+        assert!(
+            read("1\tsky\n3\tstar\n")
+                .unwrap_err()
+                .to_string()
+                .contains("line 2")
+        );
         assert!(ClassNames::of_query("sky,,star").is_err());
         let own = ClassNames::of_query("a red star, sky | heaven").unwrap();
         assert_eq!((own.classes, own.names.len()), (2, 3));

@@ -247,7 +247,9 @@ mod tests {
     #[test]
     fn what_cannot_be_obeyed_is_refused() {
         let refused = |changes: Changes, family| {
-            Settings::new(&changes, Some("ade20k"), family, false).unwrap_err().to_string()
+            Settings::new(&changes, Some("ade20k"), family, false)
+                .unwrap_err()
+                .to_string()
         };
         let threshold = Changes {
             prob_threshold: Some(0.2),

@@ -63,8 +63,8 @@ pub fn run(
                 true => path.clone(),
                 false => path.join(&key),
             };
-            let image = decode(&bytes, &Limits::default())
-                .map_err(|reason| Error::file(&place, reason))?;
+            let image =
+                decode(&bytes, &Limits::default()).map_err(|reason| Error::file(&place, reason))?;
             shown.push(one(&prepared, &image, place, folder, &stem, runtime)?);
         }
     }
@@ -89,7 +89,11 @@ pub fn run(
         .option("pictures", pictures)
         .data(DataPart {
             name: "own pictures".into(),
-            path: images.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", "),
+            path: images
+                .iter()
+                .map(|p| p.display().to_string())
+                .collect::<Vec<_>>()
+                .join(", "),
             split: "query".into(),
             samples: shown.len() as u64,
             fingerprint: crate::hash::sha256(text),
@@ -128,11 +132,12 @@ fn one(
     let scale = (settings.long_side, settings.short_side);
     let resized = resize::test_time(image, scale).map_err(|reason| Error::file(&path, reason))?;
     let size = (image.height as i64, image.width as i64);
-    let (seen, decision, _) = segment(prepared, &resized, size, Below::Unknown, runtime)
-        .map_err(|error| match error {
+    let (seen, decision, _) = segment(prepared, &resized, size, Below::Unknown, runtime).map_err(
+        |error| match error {
             Error::Model(reason) => Error::file(&path, reason),
             other => other,
-        })?;
+        },
+    )?;
     let rules = prepared.rules(Below::Unknown);
     let panels = Panels {
         photo: &image.data,
@@ -147,7 +152,11 @@ fn one(
     let coloured: Vec<u16> = decision
         .labels
         .iter()
-        .map(|&label| label.checked_sub(1).unwrap_or(crate::data::segmentation::WIDE_IGNORE))
+        .map(|&label| {
+            label
+                .checked_sub(1)
+                .unwrap_or(crate::data::segmentation::WIDE_IGNORE)
+        })
         .collect();
     let mut drawn = vec![panels.photo(), panels.labels("segmentation", &coloured)];
     let mut words = Vec::new();
@@ -158,7 +167,10 @@ fn one(
         let map = Vec::<f32>::try_from(map)?;
         let largest = map.iter().copied().fold(0.0, f32::max);
         drawn.push(panels.heat(word(class), &map));
-        let pixels = coloured.iter().filter(|&&c| usize::from(c) == class).count();
+        let pixels = coloured
+            .iter()
+            .filter(|&&c| usize::from(c) == class)
+            .count();
         let share = 100.0 * pixels as f64 / coloured.len().max(1) as f64;
         words.push((word(class).to_string(), share, 100.0 * f64::from(largest)));
     }

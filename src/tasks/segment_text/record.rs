@@ -17,12 +17,16 @@ pub fn begin(
 ) -> RecordBuilder {
     let segmenter = &prepared.segmenter;
     let settings = &segmenter.settings;
-    let side = settings.window.map_or(settings.short_side as i64, |(crop, _)| crop);
+    let side = settings
+        .window
+        .map_or(settings.short_side as i64, |(crop, _)| crop);
     let mut record = RecordBuilder::new(task, part.clone(), runtime, (side, side))
         .adaptor(Some(&segmenter.adaptor))
         .option("method", segmenter.method.name());
     for value in [json!(segmenter.constants), json!(settings)] {
-        let Value::Object(values) = value else { continue };
+        let Value::Object(values) = value else {
+            continue;
+        };
         for (name, value) in values.into_iter().filter(|(_, value)| !value.is_null()) {
             record = record.option(&name, value);
         }

@@ -96,9 +96,9 @@ impl Scores {
         let sum = Tensor::zeros([*height, *width, names.count], options);
         let sum = sum.permute([2, 0, 1]).unsqueeze(0);
         for (window, map) in windows {
-            let mut target = sum
-                .narrow(2, window.top, window.height)
-                .narrow(3, window.left, window.width);
+            let mut target =
+                sum.narrow(2, window.top, window.height)
+                    .narrow(3, window.left, window.width);
             target += resized(&some(map, names), (window.height, window.width));
         }
         sum / counts

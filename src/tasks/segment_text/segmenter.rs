@@ -268,7 +268,9 @@ pub fn aggregate(features: &Tensor, scale: f64) -> Result<Tensor> {
         let x = features.flatten(0, 1);
         let unit = unit_rows(&x);
         let patches = unit.size()[0];
-        let sum = unit.to_kind(Kind::Double).sum_dim_intlist([0i64].as_slice(), false, Kind::Double);
+        let sum =
+            unit.to_kind(Kind::Double)
+                .sum_dim_intlist([0i64].as_slice(), false, Kind::Double);
         let mean = sum.square().sum(Kind::Double).to_kind(Kind::Float) / (patches * patches) as f64;
         let keys = unit.tr();
         let step = (ENTRIES / patches.max(1)).max(1);

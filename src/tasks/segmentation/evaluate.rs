@@ -1,7 +1,6 @@
 //! The val split through the network and the heads, into confusion matrices.
 
 use super::batches;
-use super::features::SpatialFeatures;
 use super::infer;
 use super::recipe::{Inference, Recipe};
 use crate::Result;
@@ -11,6 +10,7 @@ use crate::heads::LinearSegHead;
 use crate::metrics::segmentation::{Confusion, ImageAreas};
 use crate::runtime::{Runtime, progress};
 use crate::tasks::pictures::Predictions;
+use crate::tasks::spatial::SpatialFeatures;
 use std::time::Instant;
 use tch::Tensor;
 

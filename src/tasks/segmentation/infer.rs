@@ -1,11 +1,11 @@
 //! Test-time inference: from an image to one class per pixel of its own size.
 
-use super::features::SpatialFeatures;
 use super::recipe::{Inference, Recipe};
 use crate::Result;
 use crate::heads::{LinearSegHead, upsample};
 use crate::runtime::guard;
 use crate::tasks::sliding::starts;
+use crate::tasks::spatial::SpatialFeatures;
 use tch::{Device, Kind, Tensor};
 
 /// Windows per forward pass.

@@ -2,9 +2,9 @@
 
 use super::batches;
 use super::course::{Course, Run};
-use super::features::SpatialFeatures;
 use crate::data::segmentation::PairSet;
 use crate::runtime::device::upload;
+use crate::tasks::spatial::SpatialFeatures;
 use crate::{Error, Result};
 use std::time::Instant;
 

@@ -1,7 +1,6 @@
 //! All seeds of a recipe, on cached or live features.
 
 use super::course::{Course, Run};
-use super::features::SpatialFeatures;
 use super::probe::StateFile;
 use super::recipe::{Recipe, TrainFeatures};
 use super::validation::{Validated, Validation};
@@ -11,6 +10,7 @@ use crate::data::segmentation::{PairSet, Segmentation};
 use crate::hash::sha256;
 use crate::heads::LinearSegHead;
 use crate::runtime::{Runtime, home};
+use crate::tasks::spatial::SpatialFeatures;
 use crate::{Error, Result};
 use serde_json::{Value, json};
 use std::time::Instant;

@@ -2,12 +2,12 @@
 //! no random number and leaves the head as it is.
 
 use super::evaluate::evaluate;
-use super::features::SpatialFeatures;
 use super::recipe::Recipe;
 use crate::Result;
 use crate::data::segmentation::PairSet;
 use crate::heads::LinearSegHead;
 use crate::runtime::Runtime;
+use crate::tasks::spatial::SpatialFeatures;
 use serde::{Deserialize, Serialize};
 
 /// How a head in training is looked at every `recipe.val_every` iterations.

@@ -112,6 +112,10 @@ fn teacher_of(config: &Value, adaptor: &str) -> Option<&'static str> {
         (_, Some("siglip2-so400m")) => return Some("siglip2-so400m-naflex"),
         _ => {}
     }
+    // `radio-eval distill` writes the zoo's own names.
+    if let Some(Ok(entry)) = tag("model").map(zoo::find) {
+        return Some(entry.name);
+    }
     match adaptor {
         "clip" => Some("dfn-clip-h14-378"),
         "siglip" => Some("siglip-so400m-384"),

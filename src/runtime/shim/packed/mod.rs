@@ -64,13 +64,13 @@ fn has_bf16() -> bool {
 }
 
 /// The `at::Tensor` behind a tensor, or null.
-fn pointer(tensor: Option<&Tensor>) -> *const c_void {
+pub(super) fn pointer(tensor: Option<&Tensor>) -> *const c_void {
     tensor.map_or(std::ptr::null(), |t| t.as_ptr().cast())
 }
 
 /// # Safety
 /// `raw` must be an `at::Tensor` made with `new` that nobody else frees.
-unsafe fn owned(raw: *mut c_void) -> Tensor {
+pub(super) unsafe fn owned(raw: *mut c_void) -> Tensor {
     // SAFETY: by the caller.
     unsafe { Tensor::from_ptr(raw.cast()) }
 }
