@@ -47,16 +47,12 @@ fn a_repository_asked_for_by_name_is_the_one_to_fetch() {
     };
     let told = features("nvidia/RADIO-L");
     assert!(
-        told.contains(
-            "fetch nvidia/RADIO-L/model.safetensors with `radio-eval fetch nvidia/RADIO-L`"
-        ),
+        told.contains("radio-eval fetch nvidia/RADIO-L (nvidia/RADIO-L/model.safetensors)"),
         "{told}"
     );
     let told = features("radio_v2.5-l");
     assert!(
-        told.contains(
-            "fetch nvidia/RADIO/radio-v2.5-l_half.pth.tar with `radio-eval fetch radio_v2.5-l`"
-        ),
+        told.contains("radio-eval fetch radio_v2.5-l (nvidia/RADIO/radio-v2.5-l_half.pth.tar)"),
         "{told}"
     );
 }

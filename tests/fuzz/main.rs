@@ -38,6 +38,6 @@ parsers! {
     pickle torch_zip torch_zip_pickle torch_legacy safetensors index_of_shards model_config
     parquet tar_of_images webdataset coco_annotations
     mapping class_list mask_classes templates braces
-    catalogue latency_config recipe torchscript_settings record
+    catalogue latency_config bench_config recipe torchscript_settings record
     clip_text siglip_text siglip_vocabulary device_name
 }

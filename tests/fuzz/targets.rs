@@ -3,7 +3,8 @@
 use crate::campaign::Target;
 use crate::{containers, seeds, tables};
 use radio_eval::cli::latency_sweep::LatencyConfig;
-use radio_eval::config::{DatasetLayout as OutputAxes, datasets};
+use radio_eval::config::bench::BenchFile;
+use radio_eval::config::{DatasetLayout, datasets};
 use radio_eval::data::Source;
 use radio_eval::data::brace;
 use radio_eval::data::classification::{self, OpenOptions, classes, mapping::Mapping};
@@ -215,7 +216,7 @@ pub fn model_config() -> Target {
     })
 }
 
-fn classes_of(spec: &Path, layout: OutputAxes) -> Result<(), String> {
+fn classes_of(spec: &Path, layout: DatasetLayout) -> Result<(), String> {
     let data = told(classification::open(&spec.to_string_lossy(), Some(layout)))?;
     for source in data.train.iter().chain(&data.val) {
         for index in 0..source.len().min(8) {
@@ -229,7 +230,7 @@ pub fn parquet() -> Target {
     Target::new(seeds::all("data/parquet/data", ".parquet"), |bytes| {
         classes_of(
             &file("val-00000-of-00001.parquet", bytes),
-            OutputAxes::Parquet,
+            DatasetLayout::Parquet,
         )
     })
 }
@@ -278,7 +279,7 @@ pub fn webdataset() -> Target {
         ]),
     ];
     Target::new(files.to_vec(), |bytes| {
-        classes_of(&file("shard-000000.tar", bytes), OutputAxes::Webdataset)
+        classes_of(&file("shard-000000.tar", bytes), DatasetLayout::Webdataset)
     })
     .mended(containers::tar)
 }
@@ -344,10 +345,18 @@ pub fn catalogue() -> Target {
 }
 
 pub fn latency_config() -> Target {
-    let names = ["latency-cpu", "efficient-backbones"];
+    let names = ["latency/cpu-224", "latency/efficient-backbones"];
     let files = names.map(|name| seeds::checkout(&format!("bench-configs/{name}.toml")));
     Target::new(files.to_vec(), |bytes| {
         told(LatencyConfig::read(&file("sweep.toml", bytes))).map(|_| ())
+    })
+}
+
+pub fn bench_config() -> Target {
+    let names = ["paper-table1", "paper-table7", "demo"];
+    let files = names.map(|name| seeds::checkout(&format!("bench-configs/{name}.toml")));
+    Target::new(files.to_vec(), |bytes| {
+        told(BenchFile::parse(Path::new("table.toml"), text(bytes))).map(|_| ())
     })
 }
 

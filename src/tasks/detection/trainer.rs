@@ -345,7 +345,7 @@ mod tests {
         let start = Trainer::new(&recipe, recipe.detector(8, 3), Device::Cpu).unwrap();
         let fresh = || {
             let drawn = start.detector.parameters();
-            let read = |name: &str| Ok(drawn.get(name).map(Tensor::detach_copy));
+            let read = |name: &str| Ok(drawn.get(name).map(|tensor| tensor.detach().copy()));
             let options = recipe.detector(8, 3);
             let detector = Detector::new(options, Device::Cpu, Some(&read)).unwrap();
             Trainer::around(&recipe, detector)
