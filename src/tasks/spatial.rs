@@ -11,7 +11,7 @@ pub struct SpatialFeatures<'a> {
 }
 
 impl SpatialFeatures<'_> {
-    /// [B,3,H,W] in [0,1] -> [B,C,h,w] in fp32, without gradients.
+    /// `[B,3,H,W]` in `[0,1]` -> `[B,C,h,w]` in fp32, without gradients.
     pub fn map(&self, pixels: &Tensor) -> Result<Tensor> {
         if !self.model.backbone.has_spatial_map() {
             return Err(Error::usage(format!(

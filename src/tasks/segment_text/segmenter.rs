@@ -217,7 +217,7 @@ impl<'a> Segmenter<'a> {
         })
     }
 
-    /// [B,N,C] -> cosines with every name, [B,N,Q] fp32; checked to be finite.
+    /// `[B,N,C]` -> cosines with every name, `[B,N,Q]` fp32; checked to be finite.
     pub fn cosines(&self, tokens: &Tensor) -> Result<Tensor> {
         let aligned = self.align(tokens)?;
         let cosines = guard(|| {
