@@ -126,8 +126,6 @@ fn wrong_usage_is_told() {
     assert!(text.contains("at least one image"), "{text}");
     let text = fails(tiny(&home).args(["--baseline", "sam-h"]), 2);
     assert!(text.contains("sam-h is not one of the measured"), "{text}");
-    let text = fails(radio_eval(home.path()).arg("latency"), 2);
-    assert!(text.contains("--model"), "{text}");
     let config = home.path().join("sweep.toml");
     std::fs::write(&config, "batch = [1]\nbatches = [2]\n").unwrap();
     let text = fails(tiny(&home).arg("--config").arg(&config), 1);
