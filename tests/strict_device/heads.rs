@@ -162,7 +162,12 @@ fn a_detector_trains_and_detects_as_on_the_cpu() {
         sizes: vec![(96, 96), (80, 96)],
     };
     let run = |on: Device| {
-        let copy = |name: &str| Ok(drawn.parameters().get(name).map(Tensor::detach_copy));
+        let copy = |name: &str| {
+            Ok(drawn
+                .parameters()
+                .get(name)
+                .map(|tensor| tensor.detach().copy()))
+        };
         let detector = Detector::new(options.clone(), on, Some(&copy)).unwrap();
         let masks = Tensor::zeros([2, 96, 96], (Kind::Uint8, Device::Cpu));
         let _ = masks.narrow(1, 10, 40).narrow(2, 10, 40).fill_(1);

@@ -232,7 +232,7 @@ mod tests {
                 aligned,
             };
             let pool = |native: bool| {
-                let map = map.detach_copy().set_requires_grad(true);
+                let map = map.detach().copy().set_requires_grad(true);
                 let pooled = match native {
                     true => shim::roi_align_on_cpu(&map, &rois, &settings).unwrap(),
                     false => by_bags(&map, &rois, &settings, Device::Cpu).unwrap(),

@@ -98,7 +98,7 @@ impl Trainer {
                 adamw(&parameters[1], 0.0),
             ],
             average: (recipe.ema > 0.0)
-                .then(|| all.values().map(|tensor| tensor.detach_copy()).collect()),
+                .then(|| all.values().map(|tensor| tensor.detach().copy()).collect()),
             detector,
             parameters,
             iteration: 0,
