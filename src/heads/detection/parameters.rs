@@ -94,7 +94,7 @@ impl<'a> Parameters<'a> {
             }
         };
         let tensor = tensor.f_to_kind(Kind::Float)?.f_to_device(self.device)?;
-        let leaf = tensor.f_detach()?.f_copy()?.set_requires_grad(true);
+        let leaf = tensor.f_detach()?.copy().set_requires_grad(true);
         let copy = leaf.shallow_clone();
         self.entries.borrow_mut().insert(name, copy);
         Ok(leaf)
